@@ -1,0 +1,55 @@
+"""What an operation is: the contract between the walk of an item and what is done to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from batchq.core.records import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A file's bytes, resolved and checked by the walk before the operation runs."""
+
+    name: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One attempt at one item.
+
+    `input` is the item's, `options` and `schema` the job's. `blob` holds the bytes where the input names a
+    file. `timeout_s` is the overall deadline of the attempt.
+    """
+
+    item_id: str
+    input: Mapping[str, Any] = field(repr=False)
+    model: str | None
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    schema: Mapping[str, Any] | None = field(default=None, repr=False)
+    blob: Blob | None = None
+    timeout_s: float = 120.0
+    attempt: int = 1
+
+
+class Operation(Protocol):
+    """Done to each item of a job. One instance a process, shared by all its tasks: keep no state in it."""
+
+    name: str
+    default_model: str | None  # None: the operation takes no model, and no quota of one
+    needs_provider: bool  # asks Gemini, so key and model are checked before anything is stored
+
+    def check(self, input: Mapping[str, Any]) -> str | None:  # noqa: A002
+        """Say what is wrong with an item's input before it is stored, or None.
+
+        Called at submit; no I/O. A file has been checked by then (`input["file"]` is a FileRef's wire form).
+        """
+
+    def check_job(self, options: Mapping[str, Any], schema: Mapping[str, Any] | None) -> str | None:
+        """Say what is wrong with the job's options and schema, or None."""
+
+    def run(self, call: Call) -> Answer:
+        """Do it. Raises ProviderError (Throttled, Unavailable, Rejected, Fatal) and nothing foreign."""
