@@ -1,20 +1,20 @@
 """What batchq raises. What happens to an *item* is an Outcome, never an exception.
 
-    BatchqError
-    ├── ConfigurationError     a setting is missing, unknown or contradicts another
-    ├── InputError             the submission cannot become a job; nothing was stored
-    ├── NotFound               no such job or item
-    ├── Conflict               the request contradicts what is stored
-    ├── NewerData              stored by a newer batchq than this one: left alone
-    ├── StoreUnavailable       Redis did not answer or refused a write: safe to repeat the call
-    ├── NotEnoughMemory        the server has no room for the submission; nothing was stored
-    ├── ServerError            the embedded server cannot start, or died
-    ├── WaitTimeout            the job did not end in time; it goes on
-    └── ProviderError          raised by a provider's adapter only; the walk turns it into an Outcome
-        ├── Throttled          a rate limit, or no capacity
-        ├── Unavailable        it may pass: 5xx, timeout, broken connection, unreadable body
-        ├── Rejected           this request is refused for good
-        └── Fatal              every request would be refused: key, permission, unknown model, billing
+BatchqError
+├── ConfigurationError     a setting is missing, unknown or contradicts another
+├── InputError             the submission cannot become a job; nothing was stored
+├── NotFound               no such job or item
+├── Conflict               the request contradicts what is stored
+├── NewerData              stored by a newer batchq than this one: left alone
+├── StoreUnavailable       Redis did not answer or refused a write: safe to repeat the call
+├── NotEnoughMemory        the server has no room for the submission; nothing was stored
+├── ServerError            the embedded server cannot start, or died
+├── WaitTimeout            the job did not end in time; it goes on
+└── ProviderError          raised by a provider's adapter only; the walk turns it into an Outcome
+    ├── Throttled          a rate limit, or no capacity
+    ├── Unavailable        it may pass: 5xx, timeout, broken connection, unreadable body
+    ├── Rejected           this request is refused for good
+    └── Fatal              every request would be refused: key, permission, unknown model, billing
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Complaint:
 
     place: str  # "line 17", "file invoices/3.png", "item q-17"
     problem: str
+    row: int = 0  # of the input, from 1; 0: the input as a whole
 
     def __str__(self) -> str:
         return f"{self.place}: {self.problem}"

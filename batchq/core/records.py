@@ -39,13 +39,14 @@ class Item:
     `input` is what the operation takes: `{"prompt"}`, `{"messages"}`, `{"text"}`, `{"file"}` (a path, or a
     FileRef's wire form once checked), `{"request"}` (a GenerateContentRequest), or a user's own fields.
     `operation` None means the job's. `problem` is set by a reader for an item that cannot be sent; it is
-    stored as failed before any call.
+    stored as failed before any call. `place` says where it stood ("line 17"), for messages; None: unknown.
     """
 
     id: str
     input: Mapping[str, Any]
     operation: str | None = None
     problem: ErrorInfo | None = None
+    place: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
