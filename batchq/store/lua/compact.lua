@@ -1,0 +1,28 @@
+-- compact.lua: replace the outcomes of a complete shard by one compressed blob, made from what the caller read.
+--
+-- KEYS[1]  job      HASH    the job's record
+-- KEYS[2]  states   STRING  one byte an item
+-- KEYS[3]  output   HASH    shard -> compressed outcomes
+-- KEYS[4]  results  HASH    position -> outcome not yet compacted
+-- ARGV[1]  k        number of the shard
+-- ARGV[2]  version  of the shard when the caller began to read; "0" before any redrive
+-- ARGV[3]  base     position of its first item
+-- ARGV[4]  n        its items
+-- ARGV[5]  blob     the compressed outcomes
+--
+-- Returns  {"ok"} | {"changed"}   redriven since, or an item is open: nothing is written
+local job, states, output, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local k, version, base, n, blob = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+if (redis.call("HGET", job, "ver:" .. k) or "0") ~= version then return { "changed" } end
+if redis.call("EXISTS", job) == 0 then return { "changed" } end
+if string.find(redis.call("GETRANGE", states, base, base + n - 1), "[^SFDX]") then return { "changed" } end
+redis.call("HSET", output, k, blob)
+local positions = {}
+for pos = base, base + n - 1 do
+  positions[#positions + 1] = string.format("%.0f", pos)
+  if #positions == 1000 or pos == base + n - 1 then
+    redis.call("HDEL", results, unpack(positions))
+    positions = {}
+  end
+end
+return { "ok" }

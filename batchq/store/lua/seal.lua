@@ -1,0 +1,18 @@
+-- seal.lua: the whole submission is stored; from now on the job exists.
+--
+-- KEYS[1]  job     HASH  the job's record
+-- ARGV[1]  now     test clock, "" for the server's
+-- ARGV[2]  sub     nonce of this submission
+-- ARGV[3]  total   items stored
+-- ARGV[4]  digest  of the content, to recognise a repeated submission
+-- ARGV[5]  lanes   JSON list of the job's lanes
+--
+-- Returns  {"ok"} | {"not_yours"} | {"incomplete", stored}
+--- include clock
+local job, sub, total = KEYS[1], ARGV[2], ARGV[3]
+local known = redis.call("HMGET", job, "state", "sub", "total")
+if known[1] == "pending" and known[2] == sub then return { "ok" } end -- the reply to an earlier seal was lost
+if known[1] ~= "receiving" or known[2] ~= sub then return { "not_yours" } end
+if known[3] ~= total then return { "incomplete", known[3] } end
+redis.call("HSET", job, "state", "pending", "digest", ARGV[4], "lanes", ARGV[5], "sealed", int(clock_ms(ARGV[1])))
+return { "ok" }
