@@ -21,6 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchq.core.records import Usage
 
 
 class BatchqError(Exception):
@@ -89,12 +93,15 @@ class ProviderError(BatchqError):
     """A provider's call failed. Raised by adapters only; carries plain values, so it pickles.
 
     `kind` is the word of the results' error list (`RESOURCE_EXHAUSTED`, `TIMEOUT`, …), `code` the HTTP
-    status or 0 for errors of our own.
+    status or 0 for errors of our own. `usage` is what the call consumed although it did not succeed (an
+    answer that was blocked, cut off or did not fit); None where nothing was answered.
     """
 
-    def __init__(self, message: str, *, code: int = 0, kind: str = "UNKNOWN") -> None:
+    def __init__(
+        self, message: str, *, code: int = 0, kind: str = "UNKNOWN", usage: Usage | None = None
+    ) -> None:
         super().__init__(message, code, kind)
-        self.message, self.code, self.kind = message, code, kind
+        self.message, self.code, self.kind, self.usage = message, code, kind, usage
 
     def __str__(self) -> str:
         return self.message

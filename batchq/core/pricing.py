@@ -1,0 +1,81 @@
+"""What calls cost: a dated table of list prices, and the sum for a model and its usage.
+
+The figures are Google's list prices for ordinary calls of the Developer API, in US dollars a million tokens.
+They are an estimate for reports, never a bill: discounts, batch, flex and grounding are not in them, and
+cached tokens count at the full input price (their discount differs by model and storage is billed apart),
+so the sum errs on the high side.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from batchq.core.records import Usage
+
+AS_OF = "2026-11"  # the month in which TABLE was read off Google's price pages
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars a million tokens. Over `long_from` prompt tokens the whole call is at the `long_` prices.
+
+    `output_usd` also holds for thoughts. `long_from` None: one price at any length.
+    """
+
+    input_usd: float
+    output_usd: float
+    long_from: int | None = None  # prompt tokens of one call
+    long_input_usd: float = 0.0
+    long_output_usd: float = 0.0
+
+    def cost(self, usage: Usage) -> float:
+        """Dollars for one call; the sum of several calls would be judged by the wrong length."""
+        input_usd, output_usd = self.input_usd, self.output_usd
+        if self.long_from is not None and usage.input_tokens > self.long_from:
+            input_usd, output_usd = self.long_input_usd, self.long_output_usd
+        return (usage.input_tokens * input_usd + usage.output_tokens * output_usd) / 1_000_000
+
+
+Prices = Mapping[str, Price]  # by model name, without "models/"
+
+TABLE: Prices = MappingProxyType(
+    {
+        "gemini-2.5-flash-lite": Price(0.10, 0.40),
+        "gemini-2.5-flash": Price(0.30, 2.50),
+        "gemini-2.5-pro": Price(1.25, 10.00, 200_000, 2.50, 15.00),
+        "gemini-3.1-flash-lite": Price(0.25, 1.50),
+        "gemini-3.5-flash-lite": Price(0.30, 2.50),
+        "gemini-3.5-flash": Price(1.50, 9.00),
+        "gemini-3.6-flash": Price(0.75, 3.75),
+        "gemini-3.7-flash": Price(0.75, 3.75),
+        "gemini-3.8-flash": Price(0.75, 3.75),
+        "gemini-3.1-pro-preview": Price(2.00, 12.00, 200_000, 4.00, 18.00),
+        "gemini-embedding-001": Price(0.15, 0.0),
+        "gemini-embedding-2": Price(0.20, 0.0),
+    }
+)
+
+# What Google appends to a model's name for one version of it: -001, -preview, -preview-09-2025, -latest.
+# Anything else (-image, -tts, -live, -audio) is another model at another price.
+_VERSION = re.compile(r"(-preview)?(-\d{2}-\d{4}|-\d{2}-\d{2}|-\d{3})?$|-latest$")
+
+
+def price_of(model: str, prices: Prices = TABLE) -> Price | None:
+    """The price of a model or of a dated, numbered or preview version of it; None: not in the table.
+
+    Takes `models/…` and Vertex's `publishers/google/models/…` as well as the bare name.
+    """
+    name = model.rsplit("/", 1)[-1]
+    if name in prices:
+        return prices[name]
+    suffix = _VERSION.search(name)
+    return prices.get(name[: suffix.start()]) if suffix else None
+
+
+def cost_usd(model: str | None, usage: Usage, prices: Prices = TABLE) -> float | None:
+    """Dollars for one call's usage; None where no price is known for the model."""
+    price = price_of(model, prices) if model else None
+    return price.cost(usage) if price else None

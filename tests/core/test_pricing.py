@@ -1,0 +1,84 @@
+"""Costs follow the dated table; what is not in it has no price, never a wrong one."""
+
+from __future__ import annotations
+
+import pytest
+
+from batchq.core.pricing import AS_OF, TABLE, Price, cost_usd, price_of
+from batchq.core.records import Usage
+
+MILLION = Usage(input_tokens=1_000_000, output_tokens=1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("model", "dollars"),
+    [
+        ("gemini-2.5-flash-lite", 0.50),
+        ("gemini-2.5-flash", 2.80),
+        ("gemini-3.1-flash-lite", 1.75),
+        ("gemini-3.5-flash-lite", 2.80),
+        ("gemini-3.5-flash", 10.50),
+        ("gemini-3.6-flash", 4.50),
+        ("gemini-3.7-flash", 4.50),
+        ("gemini-3.8-flash", 4.50),
+        ("gemini-2.5-pro", 17.50),  # over 200,000 prompt tokens
+        ("gemini-3.1-pro-preview", 22.0),
+        ("gemini-embedding-001", 0.15),
+        ("gemini-embedding-2", 0.20),
+    ],
+)
+def test_a_million_tokens_in_and_out_cost_the_list_price(model: str, dollars: float) -> None:
+    assert cost_usd(model, MILLION) == pytest.approx(dollars)
+
+
+def test_the_long_price_begins_above_its_threshold_and_holds_for_the_whole_call() -> None:
+    at, above = (Usage(input_tokens=tokens, output_tokens=1_000) for tokens in (200_000, 200_001))
+    assert cost_usd("gemini-2.5-pro", at) == pytest.approx(0.26)
+    assert cost_usd("gemini-2.5-pro", above) == pytest.approx(0.5150025)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "models/gemini-2.5-flash",
+        "publishers/google/models/gemini-2.5-flash",
+        "gemini-2.5-flash-001",
+        "gemini-2.5-flash-preview",
+        "gemini-2.5-flash-preview-05-20",
+        "gemini-2.5-flash-preview-09-2025",
+        "gemini-2.5-flash-latest",
+    ],
+)
+def test_versions_of_a_model_have_its_price(name: str) -> None:
+    assert price_of(name) is TABLE["gemini-2.5-flash"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gemini-2.5-flash-image", "gemini-2.5-flash-preview-tts", "gemini-9-ultra", "gemini", "", "gemini-2.5"],
+)
+def test_other_models_have_no_price(name: str) -> None:
+    assert price_of(name) is None
+    assert cost_usd(name, MILLION) is None
+
+
+def test_no_model_has_no_cost() -> None:
+    assert cost_usd(None, MILLION) is None
+
+
+def test_another_table_replaces_the_prices() -> None:
+    mine = {"gemini-2.5-flash": Price(1.0, 2.0), "house-model": Price(0.5, 0.5)}
+    assert cost_usd("gemini-2.5-flash", MILLION, mine) == pytest.approx(3.0)
+    assert cost_usd("house-model", MILLION, mine) == pytest.approx(1.0)
+    assert cost_usd("gemini-2.5-pro", MILLION, mine) is None
+
+
+def test_cached_tokens_are_part_of_the_input_and_are_not_counted_twice() -> None:
+    usage = Usage(input_tokens=1_000_000, output_tokens=0, cached_tokens=900_000)
+    assert cost_usd("gemini-2.5-flash-lite", usage) == pytest.approx(0.10)
+
+
+def test_the_table_says_when_it_was_read() -> None:
+    year, month = AS_OF.split("-")
+    assert int(year) >= 2026
+    assert 1 <= int(month) <= 12
