@@ -1,0 +1,1 @@
+"""Redis behind named operations. Nothing outside this package speaks to it."""

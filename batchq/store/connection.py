@@ -1,0 +1,114 @@
+"""One way to reach the store, and one place where Redis's exceptions become ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
+from redis.retry import Retry
+
+from batchq.core.redis_url import RedisAddress
+from batchq.errors import BatchqError, ConfigurationError, NotEnoughMemory, StoreUnavailable
+
+MAX_CONNECTIONS = 64  # claims and settles are gathered, so a process of 400 slots needs few
+RETRIES = 3
+
+
+def connect(
+    address: RedisAddress, *, timeout_s: float = 10.0, max_connections: int = MAX_CONNECTIONS
+) -> redis.Redis:
+    """A client with a bounded pool that waits instead of raising. Opens nothing before its first command."""
+    common: dict[str, Any] = {
+        "db": address.db,
+        "username": address.username,
+        "password": address.password,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": min(timeout_s, 5.0),
+        "health_check_interval": 30,
+        "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), RETRIES),
+        "retry_on_error": [RedisConnectionError, RedisTimeoutError, BusyLoadingError],
+        "client_name": "batchq",
+    }
+    pool_options: dict[str, Any] = {"max_connections": max_connections, "timeout": timeout_s}
+    if address.sentinels:
+        from redis.sentinel import Sentinel
+
+        sentinel = Sentinel(
+            list(address.sentinels),
+            sentinel_kwargs={"password": address.sentinel_password, "socket_timeout": timeout_s},
+        )
+        client: redis.Redis = sentinel.master_for(
+            address.master or "", **common, max_connections=max_connections
+        )
+        return client
+    if address.socket:
+        pool = redis.BlockingConnectionPool(
+            connection_class=redis.UnixDomainSocketConnection, path=address.socket, **pool_options, **common
+        )
+    else:
+        common |= {"host": address.host, "port": address.port, "socket_keepalive": True}
+        if address.tls:
+            common |= dict(address.tls_options)
+            pool = redis.BlockingConnectionPool(
+                connection_class=redis.SSLConnection, **pool_options, **common
+            )
+        else:
+            pool = redis.BlockingConnectionPool(**pool_options, **common)
+    return redis.Redis(connection_pool=pool)
+
+
+@contextmanager
+def translated(address: RedisAddress) -> Iterator[None]:
+    """Turn what redis-py raises into our errors, whose messages name the server and the remedy."""
+    try:
+        yield
+    except RedisError as exc:
+        raise translate(exc, address) from exc
+    except OSError as exc:
+        raise StoreUnavailable(f"Redis at {address.shown} does not answer: {exc}") from exc
+
+
+def translate(exc: RedisError, address: RedisAddress) -> BatchqError:
+    where = f"Redis at {address.shown}"
+    text = str(exc)
+    if isinstance(exc, AuthenticationError) or "WRONGPASS" in text or "NOAUTH" in text:
+        return ConfigurationError(f"{where} refuses the password: correct BATCHQ_REDIS_URL ({text})")
+    if isinstance(exc, NoPermissionError):
+        return ConfigurationError(f"{where} denies a command to this user: {text}")
+    if isinstance(exc, OutOfMemoryError) or text.startswith("OOM"):
+        return NotEnoughMemory(
+            f"{where} has no memory left: raise its maxmemory or delete finished jobs ({text})"
+        )
+    if isinstance(exc, BusyLoadingError):
+        return StoreUnavailable(f"{where} is still loading its data: try again in a moment")
+    if isinstance(exc, ReadOnlyError):
+        return StoreUnavailable(f"{where} is a read-only replica: name the master, or use sentinel://")
+    if "MISCONF" in text:
+        return StoreUnavailable(f"{where} refuses writes because it cannot persist (disk full?): {text}")
+    if "invalid DB index" in text or "DB index is out of range" in text:
+        return ConfigurationError(f"{where} has no such database: {text}")
+    if isinstance(exc, RedisTimeoutError):
+        return StoreUnavailable(f"{where} did not answer in time: {text}")
+    if isinstance(exc, RedisConnectionError):
+        return StoreUnavailable(f"{where} cannot be reached: {text}")
+    if isinstance(exc, ResponseError):
+        return BatchqError(f"{where} refused a command: {text}")
+    return StoreUnavailable(f"{where}: {text}")

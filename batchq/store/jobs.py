@@ -1,0 +1,424 @@
+"""The record of a job: received, sealed, read, held, cancelled, finished, deleted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batchq.core.latency import percentiles
+from batchq.core.lifecycle import HOLD_REASONS, HoldCause, JobState
+from batchq.core.records import Change, JobRecord, JsonObject, Slow
+from batchq.errors import BatchqError, Conflict, NewerData, NotFound
+from batchq.store.database import Database
+from batchq.store.keys import SCHEMA
+
+LIST_PAGE = 100
+CANCEL_SHARDS = 200  # settled by one call of cancel_sweep: some 40,000 items
+FINISHER_STALE_MS = 30_000
+MAX_LANES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """An (operation, model) in a job: one quota and one Celery queue."""
+
+    number: int
+    operation: str
+    model: str | None
+
+    def wire(self) -> list[Any]:
+        return [self.operation, self.model]
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What workers need to know of a job; it does not change once sealed."""
+
+    id: str
+    lanes: tuple[Lane, ...]
+    options: JsonObject
+    schema: JsonObject | None
+    priority: int
+    rpm: int | None
+    concurrency: int | None
+    deadline_ms: int | None
+    total: int
+    shards: int
+    created_ms: int
+    retention_ms: int  # 0: for ever
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What `begin` found: new, taken_over, busy, exists (then `digest` and `state` are set)."""
+
+    answer: str
+    digest: str = ""
+    state: str = ""
+
+
+class JobStore:
+    """Named operations on job records."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # -- receiving ------------------------------------------------------------------------------------------
+
+    def begin(self, job_id: str, submission: str, fields: Mapping[str, str | int], stale_ms: int) -> Begun:
+        """Open a job for receiving. It is in no list until it is sealed."""
+        keys = self._db.job_keys(job_id)
+        flat = [part for pair in fields.items() for part in pair]
+        reply = self._db.run(
+            "begin", keys.all(MAX_LANES), [self._db.now_arg, SCHEMA, submission, stale_ms, *flat]
+        )
+        answer = [part.decode() for part in reply]
+        if answer[0] == "newer":
+            raise NewerData(f"job {job_id} was stored by a newer batchq: upgrade this one")
+        if answer[0] in ("new", "taken_over"):
+            now = self._db.server_ms()
+            # before it is sealed, so that a submission broken off right after the seal is found by the sweeper
+            self._db.batch(
+                [
+                    ("ZADD", self._db.keys.due, now + stale_ms, job_id),
+                    ("ZADD", self._db.keys.all, now, job_id),
+                ]
+            )
+        return Begun(*answer)
+
+    def beat_submission(self, job_id: str, submission: str) -> bool:
+        keys = self._db.job_keys(job_id)
+        reply = self._db.run("beat_submission", [keys.job], [self._db.now_arg, submission])
+        return bool(reply[0] == b"ok")
+
+    def put_shard(
+        self,
+        job_id: str,
+        submission: str,
+        *,
+        number: int,
+        base: int,
+        lane: int,
+        blob: bytes,
+        states: str,
+        settled: Sequence[tuple[int, bytes, str]],
+    ) -> None:
+        """Store a shard. `settled` holds position, outcome and error kind of the items whose state is F."""
+        keys = self._db.job_keys(job_id)
+        flat = [part for one in settled for part in one]
+        reply = self._db.run(
+            "put_shard",
+            [keys.job, keys.shards, keys.states, keys.input, keys.lane(lane), keys.results],
+            [self._db.now_arg, submission, number, base, lane, blob, states, *flat],
+        )
+        self._expect_ours(reply, job_id)
+
+    def put_file(self, job_id: str, submission: str, digest: str, data: bytes) -> None:
+        keys = self._db.job_keys(job_id)
+        self._expect_ours(
+            self._db.run("put_file", [keys.job, keys.files], [submission, digest, data]), job_id
+        )
+
+    def seal(self, job_id: str, submission: str, total: int, digest: str, lanes: Sequence[Lane]) -> None:
+        """From now on the job exists. Repeating it after a lost reply is safe."""
+        keys = self._db.job_keys(job_id)
+        wire = json.dumps([lane.wire() for lane in lanes])
+        reply = self._db.run("seal", [keys.job], [self._db.now_arg, submission, total, digest, wire])
+        self._expect_ours(reply, job_id)
+        self.wake(job_id)
+
+    def _expect_ours(self, reply: Sequence[bytes], job_id: str) -> None:
+        if reply[0] == b"not_yours":
+            raise Conflict(f"job {job_id} was taken over by another submission with the same key")
+        if reply[0] != b"ok":
+            raise BatchqError(f"job {job_id} cannot be sealed: the store holds {reply[1].decode()} items")
+
+    def abandon(self, job_id: str, submission: str | None = None) -> None:
+        """Drop what a broken-off submission left; with a nonce only when it is still that one's."""
+        state, owner = self._db.command("HMGET", self._db.job_keys(job_id).job, "state", "sub")
+        if state == b"receiving" and (submission is None or owner == submission.encode()):
+            self._drop(job_id)
+
+    def stale_submission(self, job_id: str, stale_ms: int) -> bool:
+        """Whether the job is still being received by a submitter that has gone silent."""
+        state, beat = self._db.command("HMGET", self._db.job_keys(job_id).job, "state", "sub_beat")
+        return state == b"receiving" and self._db.server_ms() - int(beat) > stale_ms
+
+    # -- reading --------------------------------------------------------------------------------------------
+
+    def spec(self, job_id: str) -> JobSpec:
+        """Raises NotFound and NewerData."""
+        raw = self._read(job_id)
+        return JobSpec(
+            id=job_id,
+            lanes=_lanes(raw),
+            options=json.loads(raw.get("options", "{}")),
+            schema=json.loads(raw["schema"]) if raw.get("schema") else None,
+            priority=int(raw.get("priority", 5)),
+            rpm=_optional_int(raw.get("rpm")),
+            concurrency=_optional_int(raw.get("concurrency")),
+            deadline_ms=_optional_int(raw.get("deadline")),
+            total=int(raw["total"]),
+            shards=int(raw["shards"]),
+            created_ms=int(raw["created"]),
+            retention_ms=int(raw.get("retention_ms", 0)),
+        )
+
+    def record(self, job_id: str) -> JobRecord:
+        """Raises NotFound and NewerData."""
+        keys = self._db.job_keys(job_id)
+        with_scores = ("ZREVRANGE", keys.slow, 0, -1, "WITHSCORES")
+        raw, slow, log, clock = self._db.batch(
+            [("HGETALL", keys.job), with_scores, ("LRANGE", keys.log, 0, -1), ("TIME",)]
+        )
+        fields = self._checked(job_id, raw)
+        now = self._db.now_ms or int(clock[0]) * 1000 + int(clock[1]) // 1000
+        return _record(job_id, fields, _slowest(slow), log, now / 1000)
+
+    def list(self, *, offset: int = 0, limit: int = LIST_PAGE) -> Iterator[JobRecord]:
+        """Sealed jobs, newest first. Expired ones are dropped from the index on the way."""
+        while True:
+            page = [
+                one.decode()
+                for one in self._db.command("ZREVRANGE", self._db.keys.all, offset, offset + limit - 1)
+            ]
+            for job_id in page:
+                try:
+                    yield self.record(job_id)
+                except NotFound:
+                    if not self._db.command("EXISTS", self._db.job_keys(job_id).job):
+                        self._db.command("ZREM", self._db.keys.all, job_id)
+                except NewerData:
+                    continue
+            if len(page) < limit:
+                return
+            offset += limit
+
+    def state(self, job_id: str) -> JobState:
+        """The state alone, cheaply. Raises NotFound and NewerData."""
+        names = ("v", "state", "holds", "cancel")
+        values = self._db.command("HMGET", self._db.job_keys(job_id).job, *names)
+        pairs = {name.encode(): value for name, value in zip(names, values, strict=True) if value is not None}
+        return _state(self._checked(job_id, pairs))
+
+    def _read(self, job_id: str) -> dict[str, str]:
+        return self._checked(job_id, self._db.command("HGETALL", self._db.job_keys(job_id).job))
+
+    def _checked(self, job_id: str, raw: Mapping[bytes, bytes]) -> dict[str, str]:
+        if not raw or raw.get(b"state") == b"receiving":
+            raise NotFound(f"no job {job_id}: never there, expired or deleted (`batchq list` shows all)")
+        if int(raw[b"v"]) > SCHEMA:
+            raise NewerData(
+                f"job {job_id} was stored by a newer batchq (schema {raw[b'v'].decode()}, mine {SCHEMA}): upgrade this one"
+            )
+        return {name.decode(): value.decode() for name, value in raw.items()}
+
+    # -- moving ---------------------------------------------------------------------------------------------
+
+    def hold(self, job_id: str, cause: HoldCause, why: str, by: str) -> bool:
+        """Pause for one cause. False: it was paused for it already. Raises NotFound, Conflict."""
+        return self._hold(job_id, "1", cause, why, _change("paused", by, why))
+
+    def unhold(self, job_id: str, cause: HoldCause | None, by: str) -> bool:
+        """Lift one cause (None: all). False: it was not there."""
+        done = self._hold(job_id, "0", cause or "all", "", _change("resumed", by, cause or ""))
+        self.wake(job_id)
+        return done
+
+    def _hold(self, job_id: str, on: str, cause: str, why: str, change: str) -> bool:
+        keys = self._db.job_keys(job_id)
+        args = [self._db.now_arg, SCHEMA, on, cause, why, change]
+        return self._moved(job_id, self._db.run("hold", [keys.job, keys.log], args))
+
+    def cancel(self, job_id: str, *, cause: str = "cancel", by: str, why: str = "") -> bool:
+        """Nothing more goes out. False: it was cancelled already. Raises NotFound, Conflict (it has ended)."""
+        keys = self._db.job_keys(job_id)
+        change = _change("cancelled" if cause == "cancel" else "deadline passed", by, why)
+        moved = self._moved(
+            job_id, self._db.run("cancel", [keys.job, keys.log], [self._db.now_arg, SCHEMA, cause, change])
+        )
+        self.wake(job_id)
+        return moved
+
+    def cancel_sweep(self, job_id: str, lanes: int) -> bool:
+        """Settle a slice of what is pending of a cancelled job. True: there is more."""
+        keys = self._db.job_keys(job_id)
+        reply = self._db.run(
+            "cancel_sweep",
+            [keys.job, keys.shards, keys.states, keys.flight, *keys.lanes(lanes)],
+            [CANCEL_SHARDS],
+        )
+        return bool(reply[0] == b"1")
+
+    def finish_begin(self, job_id: str, owner: str) -> int | None:
+        """The generation to commit, or None: not finished, finished already, or somebody else is at it."""
+        reply = self._db.run(
+            "finish_begin",
+            [self._db.job_keys(job_id).job],
+            [self._db.now_arg, SCHEMA, owner, FINISHER_STALE_MS],
+        )
+        return int(reply[1]) if reply[0] == b"ok" else None
+
+    def finish_commit(self, spec: JobSpec, owner: str, generation: int) -> JobState | None:
+        """The end state, or None when a redrive opened the job again meanwhile."""
+        keys = self._db.job_keys(spec.id)
+        every = keys.all(len(spec.lanes))
+        rest = [key for key in every if key not in (keys.job, keys.log)]
+        reply = self._db.run(
+            "finish_commit",
+            [keys.job, keys.log, *rest],
+            [self._db.now_arg, owner, generation, spec.retention_ms],
+        )
+        if reply[0] != b"ok":
+            return None
+        self._db.command("ZREM", self._db.keys.due, spec.id)
+        return JobState(reply[1].decode())
+
+    def _moved(self, job_id: str, reply: Sequence[bytes]) -> bool:
+        answer = [part.decode() for part in reply]
+        if answer[0] == "gone":
+            raise NotFound(f"no job {job_id}: never there, expired or deleted (`batchq list` shows all)")
+        if answer[0] == "newer":
+            raise NewerData(f"job {job_id} was stored by a newer batchq: upgrade this one")
+        if answer[0] == "ended":
+            raise Conflict(f"job {job_id} is {answer[1]} already")
+        return answer[0] == "ok"
+
+    def note(self, job_id: str, change: str, by: str, why: str = "") -> None:
+        """Add a line to the history."""
+        now = self._db.server_ms() / 1000
+        line = json.dumps({"time": now, "change": change, "by": by, "why": why})
+        self._db.command("RPUSH", self._db.job_keys(job_id).log, line)
+
+    def delete(self, job_id: str) -> None:
+        """Remove every key of an ended job. Raises NotFound, Conflict (it runs)."""
+        raw = self._read(job_id)
+        if raw["state"] not in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED):
+            raise Conflict(f"job {job_id} is {_state(raw)}: cancel it first")
+        self._drop(job_id)
+
+    def _drop(self, job_id: str) -> None:
+        self._db.batch(
+            [
+                ("UNLINK", *self._db.job_keys(job_id).all(MAX_LANES)),
+                ("ZREM", self._db.keys.due, job_id),
+                ("ZREM", self._db.keys.all, job_id),
+            ]
+        )
+
+    # -- the sweeper's agenda -------------------------------------------------------------------------------
+
+    def due(self, limit: int) -> list[str]:
+        """Open jobs whose next check is due, the longest waiting first."""
+        now = self._db.server_ms()
+        found = self._db.command("ZRANGEBYSCORE", self._db.keys.due, "-inf", now, "LIMIT", 0, limit)
+        return [one.decode() for one in found]
+
+    def check_again(self, job_id: str, after_ms: int) -> None:
+        self._db.command("ZADD", self._db.keys.due, "XX", self._db.server_ms() + after_ms, job_id)
+
+    def wake(self, job_id: str) -> None:
+        """Have the sweeper look at the job in its next round."""
+        self._db.command("ZADD", self._db.keys.due, self._db.server_ms(), job_id)
+
+    def forget(self, job_id: str) -> None:
+        self._db.command("ZREM", self._db.keys.due, job_id)
+
+
+def _change(change: str, by: str, why: str) -> str:
+    """A line of history without its braces and time, which the script adds."""
+    return json.dumps({"change": change, "by": by, "why": why})[1:-1]
+
+
+def _optional_int(text: str | None) -> int | None:
+    return int(text) if text else None
+
+
+def _lanes(raw: Mapping[str, str]) -> tuple[Lane, ...]:
+    return tuple(
+        Lane(number, operation, model)
+        for number, (operation, model) in enumerate(json.loads(raw.get("lanes", "[]")))
+    )
+
+
+def _state(raw: Mapping[str, str]) -> JobState:
+    """Shown states: a cancelled job is cancelled from the flag on, a held one paused."""
+    state = JobState(raw["state"])
+    if state in (JobState.PENDING, JobState.PROCESSING):
+        if raw.get("cancel") == "cancel":
+            return JobState.CANCELLED
+        if raw.get("holds"):
+            return JobState.PAUSED
+    return state
+
+
+def _reason(raw: Mapping[str, str]) -> str | None:
+    if raw.get("cancel") == "deadline":
+        return "deadline"
+    causes = [cause for cause in raw.get("holds", "").split(",") if cause]
+    if not causes:
+        return None
+    return "; ".join(raw.get(f"why:{cause}") or HOLD_REASONS[HoldCause(cause)] for cause in causes)
+
+
+def _seconds(raw: Mapping[str, str], name: str) -> float | None:
+    return int(raw[name]) / 1000 if raw.get(name) else None
+
+
+def _slowest(flat: Sequence[Any]) -> dict[int, int]:
+    """Position -> duration in ms. redis-py gives pairs or a flat list, by protocol version."""
+    pairs = (
+        flat if flat and isinstance(flat[0], list | tuple) else list(zip(flat[::2], flat[1::2], strict=True))
+    )
+    return {int(position): int(float(duration)) for position, duration in pairs}
+
+
+def _record(
+    job_id: str, raw: Mapping[str, str], slow: Mapping[int, int], log: Sequence[bytes], now: float
+) -> JobRecord:
+    def number(name: str) -> int:
+        return int(raw.get(name, 0))
+
+    buckets = {
+        int(name[3:]): int(n) for name, n in raw.items() if name.startswith("lat") and name[3:].isdigit()
+    }
+    lanes = _lanes(raw)
+    cost = number("cost_nano") / 1e9
+    return JobRecord(
+        id=job_id,
+        state=_state(raw),
+        reason=_reason(raw),
+        operation=raw.get("operation", ""),
+        model=raw.get("model") or (lanes[0].model if len(lanes) == 1 else None),
+        options=json.loads(raw.get("options", "{}")),
+        metadata=json.loads(raw.get("metadata", "{}")),
+        total=number("total"),
+        succeeded=number("n_S"),
+        failed=number("n_F"),
+        dead_letter=number("n_D"),
+        cancelled=number("n_X"),
+        pending=number("pending"),
+        processing=number("processing"),
+        created_at=number("created") / 1000,
+        started_at=_seconds(raw, "started"),
+        finished_at=_seconds(raw, "finished"),
+        requests=number("requests"),
+        rate_limited=number("rate_limited"),
+        retries=number("retries"),
+        repeated=number("repeated"),
+        input_tokens=number("input_tokens"),
+        output_tokens=number("output_tokens"),
+        cost_usd=cost if cost or not number("input_tokens") else None,
+        latency_ms=percentiles(buckets, number("lat_max")),
+        slowest=tuple(Slow("", position, ms) for position, ms in slow.items()),
+        errors={name[4:]: int(n) for name, n in raw.items() if name.startswith("err:") and int(n) > 0},
+        history=tuple(Change(**json.loads(line)) for line in log),
+        deadline=_seconds(raw, "deadline"),
+        priority=int(raw.get("priority", 5)),
+        rpm=_optional_int(raw.get("rpm")),
+        concurrency=_optional_int(raw.get("concurrency")),
+        error=raw.get("error"),
+        now=now,
+    )

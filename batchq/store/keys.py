@@ -1,0 +1,111 @@
+"""Every key the store uses, named once.
+
+All keys of a job carry the hash tag `{job id}`, and a job's scripts touch no other key, so that the store can
+live on a cluster. The global keys are used one to a script.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SCHEMA = 1  # of what is stored; older code leaves newer data alone
+
+
+@dataclass(frozen=True, slots=True)
+class JobKeys:
+    """The keys of one job; about ten whatever its size."""
+
+    namespace: str
+    job_id: str
+
+    def _key(self, name: str) -> str:
+        return f"{self.namespace}:{{{self.job_id}}}:{name}"
+
+    @property
+    def job(self) -> str:
+        return self._key("job")  # HASH, the record
+
+    @property
+    def shards(self) -> str:
+        return self._key("sh")  # STRING, base, items and lane of each shard
+
+    @property
+    def states(self) -> str:
+        return self._key("st")  # STRING, one byte an item
+
+    @property
+    def input(self) -> str:
+        return self._key("in")  # HASH, shard -> compressed items
+
+    @property
+    def output(self) -> str:
+        return self._key("out")  # HASH, shard -> compressed outcomes
+
+    @property
+    def files(self) -> str:
+        return self._key("files")  # HASH, sha-256 -> bytes
+
+    @property
+    def results(self) -> str:
+        return self._key("res")  # HASH, position -> outcome not yet compacted
+
+    @property
+    def flight(self) -> str:
+        return self._key("fl")  # HASH, position -> entry of an item in flight
+
+    @property
+    def slow(self) -> str:
+        return self._key("slow")  # ZSET, position by duration
+
+    @property
+    def log(self) -> str:
+        return self._key("log")  # LIST, the history
+
+    def lane(self, number: int) -> str:
+        return self._key(f"lane:{number}")  # HASH, counters and cursor
+
+    def back(self, number: int) -> str:
+        return self._key(f"back:{number}")  # ZSET, position by due time
+
+    def lanes(self, count: int) -> list[str]:
+        """lane and back of each lane, in order."""
+        return [key for number in range(count) for key in (self.lane(number), self.back(number))]
+
+    def all(self, lanes: int) -> list[str]:
+        fixed = [self.job, self.shards, self.states, self.input, self.output, self.files, self.results]
+        return [*fixed, self.flight, self.slow, self.log, *self.lanes(lanes)]
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalKeys:
+    """The keys that belong to no job."""
+
+    namespace: str
+
+    @property
+    def due(self) -> str:
+        return f"{self.namespace}:jobs"  # ZSET, open jobs by the time of their next check (ms)
+
+    @property
+    def all(self) -> str:
+        return f"{self.namespace}:jobs:all"  # ZSET, jobs by creation (ms)
+
+    @property
+    def beats(self) -> str:
+        return f"{self.namespace}:hb"  # HASH, incarnation -> beat
+
+    @property
+    def weather(self) -> str:
+        return f"{self.namespace}:hb:weather"  # HASH, outage and grace
+
+    def sweeper(self, schema: int = SCHEMA) -> str:
+        return f"{self.namespace}:sweep:{schema}"  # STRING, the holder; a lock for each schema
+
+    def quota(self, name: str) -> str:
+        return f"{self.namespace}:q:{name}"  # HASH, hold, pace and buckets
+
+    def quota_slots(self, name: str) -> str:
+        return f"{self.namespace}:q:{name}:slots"  # HASH, incarnation -> calls in flight
+
+    def busy(self, queue: str) -> str:
+        return f"{self.namespace}:busy:{queue}"  # ZSET, "job:lane" with work -> weight
