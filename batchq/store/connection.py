@@ -11,6 +11,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    DataError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -109,6 +110,6 @@ def translate(exc: RedisError, address: RedisAddress) -> BatchqError:
         return StoreUnavailable(f"{where} did not answer in time: {text}")
     if isinstance(exc, RedisConnectionError):
         return StoreUnavailable(f"{where} cannot be reached: {text}")
-    if isinstance(exc, ResponseError):
+    if isinstance(exc, ResponseError | DataError):
         return BatchqError(f"{where} refused a command: {text}")
     return StoreUnavailable(f"{where}: {text}")

@@ -177,7 +177,7 @@ class JobStore:
         now = self._db.now_ms or int(clock[0]) * 1000 + int(clock[1]) // 1000
         return _record(job_id, fields, _slowest(slow), log, now / 1000)
 
-    def list(self, *, offset: int = 0, limit: int = LIST_PAGE) -> Iterator[JobRecord]:
+    def each(self, *, offset: int = 0, limit: int = LIST_PAGE) -> Iterator[JobRecord]:
         """Sealed jobs, newest first. Expired ones are dropped from the index on the way."""
         while True:
             page = [
