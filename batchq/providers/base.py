@@ -1,0 +1,47 @@
+"""What a provider is: the contract between operations and whoever answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from batchq.core.records import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call to a generating model.
+
+    `contents` are Gemini's Content objects, in camelCase or snake_case; `inlineData.data` may be bytes or
+    base64 text. `config` holds GenerateContentConfig fields (`temperature`, `system_instruction`,
+    `response_json_schema`, …) by their snake_case names.
+    """
+
+    contents: Sequence[Mapping[str, Any]] = field(repr=False)
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+class Provider(Protocol):
+    """Answers calls. One instance a process, shared by all its tasks; safe in threads, greenlets, forks."""
+
+    @property
+    def project(self) -> str:
+        """Whose quota the calls count against; never a secret."""
+
+    def generate(self, model: str, request: Request, *, timeout_s: float) -> JsonObject:
+        """The provider's answer as it stood on the wire (GenerateContentResponse in camelCase).
+
+        One call makes at most one HTTP request and ends within `timeout_s`, whatever the network does.
+        Raises ProviderError (Throttled, Unavailable, Rejected, Fatal) and nothing foreign. An answer that
+        was blocked, cut off or is empty is no error here: see operations/answers.py.
+        """
+
+    def preflight(self, models: Iterable[str]) -> None:
+        """Ask for each model before anything is stored.
+
+        Raises Fatal (bad key, unknown model; the message names it) or Unavailable (could not be asked).
+        """
+
+    def close(self) -> None:
+        """Close the connections. Calling it twice is fine; a later call opens new ones."""

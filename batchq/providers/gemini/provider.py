@@ -1,0 +1,214 @@
+"""The provider: one google-genai client a process, every call typed and ended at its deadline."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from batchq.core.records import JsonObject
+from batchq.errors import Fatal, Unavailable
+from batchq.providers.base import Request
+from batchq.providers.gemini.config import GeminiConfig
+
+if TYPE_CHECKING:
+    from google import genai
+
+MOST_CALLS = 400  # at once in one process; the rest wait for a connection, inside their deadline
+PREFLIGHT_S = 10.0
+WELL_KNOWN = "application_default_credentials.json"  # where `gcloud auth application-default login` writes
+
+
+class GeminiProvider:
+    """Gemini for all tasks of a process. Building one is free; the client (0.3 s) comes with the first call.
+
+    google.genai takes 1.5 s to import, so nothing here does until then.
+    """
+
+    def __init__(self, config: GeminiConfig, *, most_calls: int = MOST_CALLS) -> None:
+        self._config = config
+        self._most_calls = most_calls
+        self._building = threading.Lock()
+        self._built: _Built | None = None
+        _alive.add(self)
+
+    def __repr__(self) -> str:
+        return f"GeminiProvider({self._config!r})"
+
+    @property
+    def project(self) -> str:
+        return self._config.project
+
+    def generate(self, model: str, request: Request, *, timeout_s: float) -> JsonObject:
+        from batchq.providers.gemini.errors import typed
+        from batchq.providers.gemini.requests import config_of
+        from batchq.providers.gemini.transport import exchange
+
+        with exchange(timeout_s) as seen:
+            try:
+                contents: Any = list(request.contents)
+                self._client().models.generate_content(
+                    model=model, contents=contents, config=config_of(request.config)
+                )
+                return read_answer(seen.body)
+            except Exception as exc:
+                raise typed(exc, self._config, seen) from exc
+
+    def preflight(self, models: Iterable[str]) -> None:
+        from batchq.providers.gemini.errors import typed
+        from batchq.providers.gemini.transport import exchange
+
+        with exchange(PREFLIGHT_S) as seen:
+            for model in dict.fromkeys(models):
+                try:
+                    self._client().models.get(model=model)
+                except Exception as exc:
+                    self._refuse(model, typed(exc, self._config, seen))
+
+    def _refuse(self, model: str, error: Exception) -> NoReturn:
+        if isinstance(error, Fatal) and error.code == 404:
+            where = self._config.where
+            raise Fatal(
+                f"{where} has no model {model!r}: {error.message}", code=404, kind=error.kind
+            ) from error
+        raise error
+
+    def close(self) -> None:
+        with self._building:
+            built, self._built = self._built, None
+        if built:
+            built.close()
+
+    def _client(self) -> genai.Client:
+        built = self._built
+        if built is None:
+            with self._building:
+                built = self._built = self._built or _Built(self._config, self._most_calls)
+        return built.client
+
+    def _start_afresh(self) -> None:
+        """Forget connections and locks: a forked child must not use its parent's."""
+        self._building = threading.Lock()
+        self._built = None
+
+
+_alive: weakref.WeakSet[GeminiProvider] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for provider in list(_alive):
+        provider._start_afresh()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+class _Built:
+    """A google-genai client and what it holds open.
+
+    The client is kept referenced for as long as it is used: one that loses its last reference closes
+    itself, even in the middle of a call. Its async half is never used, but building it loads certificates
+    three more times unless it is given ours.
+    """
+
+    def __init__(self, config: GeminiConfig, most_calls: int) -> None:
+        import httpx2
+        from google import genai
+        from google.genai import types
+
+        from batchq.providers.gemini.transport import Transport
+
+        certificates = _certificates()
+        self._transport = Transport(certificates, most=most_calls, proxy=_proxy(config))
+        # follow_redirects stays off: a redirect would be a second request, with the key in its headers
+        self._http = httpx2.Client(
+            transport=self._transport,
+            timeout=None,
+            trust_env=False,
+            headers={"accept-encoding": "gzip, deflate"},
+        )
+        self.client = genai.Client(
+            vertexai=config.vertex,
+            api_key=config.api_key,
+            project=config.cloud_project if config.vertex else None,
+            location=config.location if config.vertex else None,
+            credentials=_credentials(config),
+            http_options=types.HttpOptions(
+                base_url=config.base_url,
+                httpx_client=self._http,
+                async_client_args={"verify": certificates, "ssl": certificates},
+            ),
+        )
+
+    def close(self) -> None:
+        self._http.close()
+        self._transport.close()
+
+
+def read_answer(body: bytes) -> JsonObject:
+    """The JSON object of an answer's bytes. Strict: anything that is not UTF-8 JSON is Unavailable.
+
+    google-genai would decode with replacement characters and drop fields it does not know.
+    """
+
+    def no_constant(name: str) -> NoReturn:
+        raise Unavailable(f"the answer holds {name}, which is not JSON", kind="UNREADABLE")
+
+    if not body:
+        raise Unavailable("the answer has no body", kind="UNREADABLE")
+    answer: Any = json.loads(body.decode(), parse_constant=no_constant)
+    if not isinstance(answer, dict):
+        raise Unavailable("the answer is JSON but no object", kind="UNREADABLE")
+    if b"\\ud" in body or b"\\uD" in body:
+        json.dumps(answer, ensure_ascii=False).encode()  # a lone surrogate could not be stored
+    return answer
+
+
+def _certificates() -> Any:
+    """One SSL context for all connections, chosen as google-genai does."""
+    import ssl
+
+    import httpx2
+
+    if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
+        return ssl.create_default_context(
+            cafile=os.environ.get("SSL_CERT_FILE"), capath=os.environ.get("SSL_CERT_DIR")
+        )
+    return httpx2.create_ssl_context()
+
+
+def _proxy(config: GeminiConfig) -> str | None:
+    """The environment's proxy for the address asked (HTTPS_PROXY, NO_PROXY, …); None: straight."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
+
+    if config.local:
+        return None
+    address = urlsplit(config.base_url or "https://generativelanguage.googleapis.com")
+    proxies = getproxies()
+    proxy = proxies.get(address.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(address.hostname or ""):
+        return None
+    if urlsplit(proxy).scheme != "http":
+        raise Fatal(
+            f"the proxy {urlsplit(proxy).scheme}://{urlsplit(proxy).hostname} cannot be used: set HTTPS_PROXY "
+            "to an http:// proxy, or NO_PROXY",
+            kind="CONFIGURATION",
+        )
+    return proxy
+
+
+def _credentials(config: GeminiConfig) -> Any:
+    """A made-up token for a local emulator of Vertex AI; None: google-genai finds Google's own."""
+    if not (config.vertex and config.local and config.api_key is None):
+        return None
+    from google.oauth2.credentials import Credentials
+
+    gcloud = Path(os.environ.get("CLOUDSDK_CONFIG") or Path.home() / ".config" / "gcloud")
+    if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") or (gcloud / WELL_KNOWN).exists():
+        return None
+    return Credentials(token="emulator")  # type: ignore[no-untyped-call]  # noqa: S106
