@@ -78,8 +78,8 @@ class Folder:
         return self.path / "server.log"
 
     @property
-    def manifest(self) -> Path:
-        return self.path / "appendonlydir" / "appendonly.aof.manifest"
+    def data(self) -> Path:
+        return self.path / "appendonlydir"
 
     def create(self) -> None:
         """Make the folder, for this user only. A folder that is there already is closed to others."""

