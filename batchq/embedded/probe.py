@@ -97,11 +97,28 @@ def connect(state: State | EmbeddedServer) -> redis.Redis:
 
 
 def _worth_asking(folder: Folder, state: State) -> bool:
-    """A port may be somebody else's once our server is dead: do not tell them the password.
+    """Can it be ours that listens there? Else somebody else would be told the password.
 
-    Only this user can have put a socket into the folders we use, so a socket may be asked.
+    Only this user can have put a socket into the folders we use. A port may be anybody's.
     """
-    return os.path.exists(state.socket) if state.socket else folder.locked()  # noqa: PTH110 - plain string
+    if state.socket:
+        return os.path.exists(state.socket)  # noqa: PTH110 - plain string
+    return folder.locked() and _listens(state)
+
+
+def _listens(state: State) -> bool:
+    """Does our server have the port? Not when it died, or when somebody was faster and it is about to end."""
+    import psutil
+
+    if state.pid is None:  # its starter was killed just then; nobody wrote down the pid
+        return True
+    try:
+        return any(
+            found.status == psutil.CONN_LISTEN and found.laddr.port == state.port
+            for found in psutil.Process(state.pid).net_connections("inet")
+        )
+    except psutil.Error:
+        return False
 
 
 def _server(folder: Folder, state: State, pid: int) -> EmbeddedServer:

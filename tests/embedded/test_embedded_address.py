@@ -101,8 +101,11 @@ def test_a_port_taken_between_the_look_and_the_start_is_passed_over(
         somebody.bind(("127.0.0.1", first.port))
         somebody.listen()
         monkeypatch.setattr("batchq.embedded.config._free", lambda port: True)  # it looked free
+        somebody.settimeout(0.2)
 
         assert embedded.start(no_socket).port == first.port + 1
+        with pytest.raises(TimeoutError):  # nobody told the stranger our password
+            somebody.accept()
 
 
 def test_a_temp_folder_that_somebody_else_made_first_is_not_trusted(
