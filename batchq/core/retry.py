@@ -1,0 +1,116 @@
+"""What becomes of an item after a call that failed: values in, a decision out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from batchq.core.lifecycle import ItemState
+from batchq.errors import Fatal, ProviderError, Rejected, Throttled
+
+BASE_MS = 1_000
+CAP_MS = 600_000  # of one backoff
+LIMITED_CAP_MS = 60_000  # of a wait that the server did not name
+MARGIN_MS = 1_000  # RetryInfo is rounded down
+JITTER_MS = 1_000  # so that a fleet does not come back as one
+PACIFIC = ZoneInfo("America/Los_Angeles")  # daily quotas reset at its midnight
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """`max_attempts` counts errors other than rate limits; `max_limited_ms` the waits after rate limits."""
+
+    max_attempts: int
+    max_limited_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Settle the item: failed (refused for good) or dead_letter (it might have passed)."""
+
+    state: ItemState
+    status: str  # of the error that the results show
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Try again after `delay_ms`; an attempt is used up."""
+
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """Refused for rate: hold the quota for `hold_ms`, for everybody; no attempt is used up.
+
+    `charged_ms` counts against the item's waits after rate limits; a daily quota charges nothing.
+    """
+
+    delay_ms: int
+    hold_ms: int
+    charged_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unserved:
+    """The job cannot be served: give the item back, count towards the job's pause."""
+
+    why: str
+
+
+Decision = GiveUp | Again | Limited | Unserved
+
+
+def decide(
+    error: ProviderError,
+    *,
+    attempts: int,
+    limited: int,
+    limited_ms: int,
+    policy: RetryPolicy,
+    now_ms: int,
+    dice: float,
+) -> Decision:
+    """`attempts` counts this call; `limited` and `limited_ms` the refusals for rate before it. `dice` is in [0, 1)."""
+    if isinstance(error, Throttled):
+        return _limited(error, limited, limited_ms, policy, now_ms, dice)
+    if isinstance(error, Fatal):
+        return Unserved(error.message)
+    if isinstance(error, Rejected):
+        return GiveUp(ItemState.FAILED, error.kind, error.message)
+    if attempts >= policy.max_attempts:
+        message = f"{error.message} (attempt {attempts} of {policy.max_attempts})"
+        return GiveUp(ItemState.DEAD_LETTER, error.kind, message)
+    return Again(backoff_ms(attempts, dice))
+
+
+def backoff_ms(attempts: int, dice: float) -> int:
+    """Exponential with full jitter: anywhere up to 2^n seconds."""
+    return int(dice * min(CAP_MS, BASE_MS * 2 ** min(attempts, 20)))
+
+
+def _limited(
+    error: Throttled, limited: int, limited_ms: int, policy: RetryPolicy, now_ms: int, dice: float
+) -> Decision:
+    jitter_ms = int(dice * JITTER_MS)
+    # quotaId first: a per-day refusal carries a retryDelay of seconds all the same
+    if any("PerDay" in violation.quota_id for violation in error.violations):
+        hold_ms = until_pacific_midnight_ms(now_ms)
+        return Limited(hold_ms + jitter_ms, hold_ms, 0)
+    if error.retry_after_ms is not None:
+        hold_ms = error.retry_after_ms + MARGIN_MS
+    else:
+        hold_ms = min(LIMITED_CAP_MS, BASE_MS * 2 ** min(limited, 20))
+    if limited_ms + hold_ms > policy.max_limited_ms:
+        waited_s = limited_ms // 1000
+        message = f"refused for rate {limited + 1} times, {waited_s} s waited: {error.message}"
+        return GiveUp(ItemState.DEAD_LETTER, "RATE_LIMITED", message)
+    return Limited(hold_ms + jitter_ms, hold_ms, hold_ms)
+
+
+def until_pacific_midnight_ms(now_ms: int) -> int:
+    now = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(PACIFIC)
+    midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), PACIFIC)
+    return max(0, int(midnight.timestamp() * 1000) - now_ms)

@@ -1,0 +1,41 @@
+"""How many items of a lane may be in flight: enough to keep the quota and the workers busy, no more.
+
+Short queues are what lets other jobs take their turn and cancel and pause bite at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+SLOTS_AHEAD = 2  # windows reach this many times the slots of the live workers
+WAIT_S = 1.5  # of permits drawn ahead
+USUAL_LATENCY_S = 5.0  # until the job's own is known
+
+
+def fleet_window(slots: int, rate_per_s: float | None, latency_s: float | None) -> int:
+    """Items in flight for one quota, over all jobs.
+
+    `slots` is how many items the live workers of the queue run at once (0: nobody consumes it, nothing goes
+    out); `rate_per_s` the quota's, None when unknown; `latency_s` of a call, None when unknown.
+    """
+    most = SLOTS_AHEAD * slots
+    if rate_per_s is None:
+        return most
+    wanted = rate_per_s * (latency_s or USUAL_LATENCY_S) + min(WAIT_S * rate_per_s, slots / 2)
+    return min(most, math.ceil(wanted))
+
+
+def share(window: int, lane: str, weights: Mapping[str, float]) -> int:
+    """A lane's part of a window, by weight, at least 1 where the window has room at all."""
+    total = sum(weights.values())
+    if window <= 0:
+        return 0
+    if lane not in weights or total <= 0:
+        return window
+    return max(1, math.floor(window * weights[lane] / total))
+
+
+def weight_of(priority: int) -> float:
+    """--priority 1 to 10: 10 gets twice what 5 gets."""
+    return float(2 ** ((priority - 5) / 5))
