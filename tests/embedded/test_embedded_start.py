@@ -247,6 +247,6 @@ def test_a_long_log_is_put_aside(data_dir: Path) -> None:
 
     server = embedded.start(data_dir)
 
-    wait_until(lambda: "Ready to accept" in Path(server.log_path).read_text())
+    wait_until(lambda: "Server initialized" in Path(server.log_path).read_text())
     assert Path(server.log_path).stat().st_size < 100_000
     assert (data_dir / "server.log.1").stat().st_size > 10_000_000
