@@ -1,0 +1,120 @@
+"""A results file appears whole or not at all: written aside, synced, renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from batchq.core.records import Result
+from batchq.errors import BatchqError
+from batchq.formats.words import shown
+from batchq.formats.writers.destination import Destination
+from batchq.formats.writers.forms import FORM_WRITERS
+
+_BUFFER = 2**20
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written."""
+
+    count: int  # results
+    path: str | None  # as the user named it; None: standard output
+    bytes: int
+
+
+def write(results: Iterable[Result], destination: Destination, stdout: BinaryIO | None = None) -> Written:
+    """Write all results. After an exception, of ours or of `results`, a file is what it was before.
+
+    Folders that are missing are made. An existing file is replaced and keeps its mode; behind a symbolic
+    link the file it leads to is. `stdout` stands in for sys.stdout.buffer. Raises BatchqError where the file
+    cannot be written (a full disk among it), BrokenPipeError where standard output or a pipe was closed.
+    """
+    counted = _Counted(results)
+    parts = FORM_WRITERS[destination.form](counted)
+    try:
+        if destination.path is None:
+            size = _copy(parts, stdout if stdout is not None else sys.stdout.buffer)
+        elif destination.direct:
+            with Path(destination.path).open("wb", buffering=_BUFFER) as file:
+                size = _copy(parts, file)
+        else:
+            size = _replace(parts, Path(os.path.realpath(destination.path)))
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        if exc is counted.error:  # the results broke off, not the file
+            raise
+        raise BatchqError(_sorry(exc, destination.path)) from exc
+    return Written(counted.count, destination.path, size)
+
+
+class _Counted:
+    def __init__(self, results: Iterable[Result]) -> None:
+        self.count = 0
+        self.error: Exception | None = None  # that `results` raised
+        self._results = results
+
+    def __iter__(self) -> Iterator[Result]:
+        try:
+            for result in self._results:
+                self.count += 1
+                yield result
+        except Exception as exc:
+            self.error = exc
+            raise
+
+
+def _copy(parts: Iterable[bytes], file: BinaryIO) -> int:
+    size = 0
+    for part in parts:
+        size += file.write(part)
+    file.flush()
+    return size
+
+
+def _replace(parts: Iterable[bytes], target: Path) -> int:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = (
+        target.parent / f".batchq-{secrets.token_hex(8)}.part"
+    )  # beside it: a rename is within one disk
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(handle, "wb", buffering=_BUFFER) as file:
+            with contextlib.suppress(FileNotFoundError):
+                os.fchmod(handle, target.stat().st_mode & 0o777)
+            size = _copy(parts, file)
+            os.fsync(handle)  # before the rename, or a crash could leave the name on an empty file
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+    return size
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself last. Some file systems cannot sync a folder; the file is whole all the same."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _sorry(exc: OSError, path: str | None) -> str:
+    where = "standard output" if path is None else shown(path)
+    why = (exc.strerror or str(exc)).lower()
+    remedy = "The results are safe in the job: write them again with `batchq results JOB -o OUT`"
+    if exc.errno in _FULL:
+        return f"results were not written to {where}: {why}. Free some space or choose another disk. {remedy}"
+    return f"results were not written to {where}: {why}. {remedy}"
