@@ -1,0 +1,196 @@
+"""The one file that knows Celery: its app, its settings, its wire format.
+
+`make_app` gives workers and clients the same configuration. A wave is a Celery chord in Celery's own format,
+built directly and published as one batch: unmodified workers complete it, at a tenth of the publishing cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+from celery import Celery
+from kombu import Exchange, Queue
+from kombu.exceptions import KombuError, OperationalError
+from redis.exceptions import RedisError
+
+from batchq.core.redis_url import parse
+from batchq.errors import StoreUnavailable
+from batchq.settings import Settings
+
+SUBMIT = "batchq.submit"
+CANCEL = "batchq.cancel"
+DISPATCH = "batchq.dispatch"
+PROCESS_ITEM = "batchq.process_item"
+COMPLETE_WAVE = "batchq.complete_wave"
+
+POOL = 1_000  # connections at most; opened as they are needed. Too few and acknowledgements are lost
+RESULTS_KEPT_S = 3_600  # chord counters and the results of batchq.submit
+PREFETCH = 2  # times the slots; with 1 gevent workers stall in waves
+
+
+class BatchqCelery(Celery):
+    """A Celery app whose broker and backend are batchq's, whatever `CELERY_*` variables say."""
+
+    def __init__(self, *args: Any, broker: str, backend: str, **options: Any) -> None:
+        self._own_broker = broker
+        # backend_cls goes before CELERY_RESULT_BACKEND; the broker's variables are passed over below
+        super().__init__(*args, broker=broker, backend=backend, **options)
+
+    def connection_for_read(self, url: str | None = None, **options: Any) -> Any:
+        return super().connection_for_read(url or self._own_broker, **options)
+
+    def connection_for_write(self, url: str | None = None, **options: Any) -> Any:
+        return super().connection_for_write(url or self._own_broker, **options)
+
+
+def make_app(settings: Settings, queues: Sequence[str] = (), *, current: bool = False) -> Celery:
+    """The Celery app. `queues` are the Celery queues a worker consumes; `current` only in a worker's process."""
+    broker = parse(settings.broker_url or settings.store_url)
+    backend = parse(settings.result_backend or settings.store_url)
+    app = BatchqCelery(
+        "batchq",
+        broker=broker.broker_url(),
+        backend=backend.backend_url(),
+        set_as_current=current,
+        config_source=_configuration(settings, queues, broker.master, backend.master),
+    )
+    app.loader_cls = "celery.loaders.app:AppLoader"
+    return app
+
+
+def _configuration(
+    settings: Settings, queues: Sequence[str], broker_master: str | None, backend_master: str | None
+) -> dict[str, Any]:
+    prefix = settings.namespace
+    transport: dict[str, Any] = {
+        "visibility_timeout": settings.visibility_timeout_s,
+        "max_connections": POOL,
+        "socket_timeout": settings.socket_timeout_s,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 30,
+        # a foreign app's restore must not touch our messages, nor ours its own
+        "unacked_key": f"{prefix}:unacked",
+        "unacked_index_key": f"{prefix}:unacked_index",
+        "unacked_mutex_key": f"{prefix}:unacked_mutex",
+    }
+    results: dict[str, Any] = {"socket_keepalive": True}
+    if broker_master:
+        transport["master_name"] = broker_master
+    if backend_master:
+        results["master_name"] = backend_master
+    configuration: dict[str, Any] = {
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "result_accept_content": ["json"],
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_ignore_result": False,
+        "task_track_started": False,
+        "task_store_errors_even_if_ignored": False,
+        "task_default_queue": settings.control_queue,
+        "task_create_missing_queues": True,
+        "worker_prefetch_multiplier": PREFETCH,
+        "worker_enable_remote_control": settings.remote_control,
+        "worker_send_task_events": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_hijack_root_logger": True,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_channel_error_retry": True,
+        "broker_transport_options": transport,
+        "result_backend_transport_options": results,
+        "result_backend_thread_safe": True,
+        "result_backend_always_retry": True,
+        "result_expires": RESULTS_KEPT_S,
+        "result_chord_expires": RESULTS_KEPT_S,
+        "redis_max_connections": POOL,
+        "redis_socket_timeout": settings.socket_timeout_s,
+        "redis_socket_connect_timeout": 5.0,
+        "redis_socket_keepalive": True,
+        "redis_retry_on_timeout": True,
+        "timezone": "UTC",
+    }
+    if queues:
+        configuration["task_queues"] = [direct_queue(name) for name in queues]
+    return configuration
+
+
+def direct_queue(name: str) -> Queue:
+    """A queue of that name and nothing else: publishing goes to it directly."""
+    return Queue(name, exchange=Exchange(name, type="direct"), routing_key=name)
+
+
+class Dispatcher:
+    """Sends the messages of the walk. References only; any message may be lost, late or doubled without harm."""
+
+    def __init__(self, app: Celery, settings: Settings) -> None:
+        self._app, self._settings = app, settings
+
+    def send_wave(self, job_id: str, lane: int, queue: str, positions: Sequence[int], ticket: int) -> None:
+        """One chord: a header task a position, complete_wave as its body. Raises StoreUnavailable.
+
+        A failed flush may have been delivered in part; the store's tickets and leases make that harmless.
+        """
+        group = str(uuid4())
+        body = self._app.signature(
+            COMPLETE_WAVE,
+            args=(job_id, ticket, len(positions)),
+            immutable=True,
+            queue=self._settings.control_queue,
+            task_id=f"{group}-body",
+        )
+        body["chord_size"] = len(positions)
+        header = [
+            self._header_task(job_id, lane, position, ticket, group, index, body)
+            for index, position in enumerate(positions)
+        ]
+        try:
+            # the size first: a publisher that dies half-way must not leave a chord that nobody can complete
+            self._app.backend.set_chord_size(group, len(positions))
+            self._publish(queue, header)
+        except (RedisError, OperationalError, KombuError, OSError) as exc:
+            raise StoreUnavailable(f"the broker did not take a wave of job {job_id}: {exc}") from exc
+
+    def send_dispatch(self, job_id: str) -> None:
+        """Have a worker advance the job. Raises StoreUnavailable."""
+        try:
+            self._app.send_task(
+                DISPATCH, args=(job_id,), queue=self._settings.control_queue, ignore_result=True, retry=False
+            )
+        except (RedisError, OperationalError, KombuError, OSError) as exc:
+            raise StoreUnavailable(f"the broker did not take a message for job {job_id}: {exc}") from exc
+
+    def _header_task(
+        self, job_id: str, lane: int, position: int, ticket: int, group: str, index: int, body: Any
+    ) -> Any:
+        return self._app.amqp.as_task_v2(
+            f"{group}-{index}",
+            PROCESS_ITEM,
+            args=(job_id, lane, position, ticket),
+            group_id=group,
+            group_index=index,
+            root_id=group,
+            chord=body,
+            ignore_result=True,
+            argsrepr=f"({job_id!r}, {position})",
+            kwargsrepr="{}",
+            origin="batchq",
+        )
+
+    def _publish(self, queue: str, messages: Sequence[Any]) -> None:
+        with self._app.producer_pool.acquire(block=True) as producer, producer.batch():
+            for message in messages:
+                producer.publish(
+                    message.body,
+                    exchange="",
+                    routing_key=queue,
+                    serializer="json",
+                    headers=message.headers,
+                    delivery_mode=2,
+                    retry=False,
+                    **message.properties,
+                )

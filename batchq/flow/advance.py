@@ -1,0 +1,99 @@
+"""The one driver of a job: take what there is room for, publish it as waves, finish when nothing is left.
+
+The dispatch message, the chord's body, settles that leave room, and the sweeper all call `advance`. Any of these
+calls may be lost or doubled; what it does is decided by the store's scripts.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+from batchq.core import window
+from batchq.core.lifecycle import ENDED, JobState
+from batchq.errors import NewerData, NotFound
+from batchq.flow.gates import job_quota
+from batchq.flow.walk import Walk
+from batchq.store.jobs import JobSpec, Lane
+
+log = logging.getLogger("batchq")
+
+
+def advance(walk: Walk, job_id: str) -> None:
+    """Send out what there is room for; finish the job when all is settled. Safe to call at any time."""
+    try:
+        spec = walk.spec(job_id)
+        state = walk.jobs.state(job_id)
+    except (NotFound, NewerData) as exc:
+        log.info("nothing to advance: %s", exc)
+        return
+    if state is JobState.CANCELLED:
+        while walk.jobs.cancel_sweep(job_id, len(spec.lanes)):
+            pass
+    elif state in (JobState.PENDING, JobState.PROCESSING):
+        for lane in spec.lanes:
+            _fill(walk, spec, lane)
+    if state not in ENDED or state is JobState.CANCELLED:
+        finish(walk, spec)
+
+
+def _fill(walk: Walk, spec: JobSpec, lane: Lane) -> None:
+    queue = walk.settings.operation(lane.operation).queue or lane.operation
+    room = lane_window(walk, spec, lane, queue)
+    if room <= 0 or walk.gates.of(spec, lane).held_ms() > 0:
+        return
+    while True:
+        take = walk.items.take(spec.id, lane.number, walk.settings.wave_items, room)
+        if not take.positions:
+            return
+        walk.dispatcher.send_wave(
+            spec.id, lane.number, walk.settings.queue_of(lane.operation), take.positions, take.ticket
+        )
+        if len(take.positions) < walk.settings.wave_items:
+            return
+
+
+def lane_window(walk: Walk, spec: JobSpec, lane: Lane, queue: str) -> int:
+    """Items of a lane that may be in flight now."""
+    slots = walk.slots_of(queue)
+    rpm = spec.rpm or _quota_rpm(walk, lane)
+    whole = window.fleet_window(slots, rpm / 60 if rpm else None, None)
+    if spec.concurrency is not None:
+        whole = min(whole, window.SLOTS_AHEAD * spec.concurrency)
+    member = f"{spec.id}:{lane.number}"
+    weights = walk.weights_of(queue)
+    if member not in weights:
+        walk.fleet.join_queue(queue, spec.id, lane.number, window.weight_of(spec.priority))
+        weights = {**weights, member: window.weight_of(spec.priority)}
+    return window.share(whole, member, weights)
+
+
+def _quota_rpm(walk: Walk, lane: Lane) -> int | None:
+    quota = walk.settings.quotas.get(lane.model or "")
+    return quota.requests_per_minute if quota else None
+
+
+def finish(walk: Walk, spec: JobSpec) -> bool:
+    """End the job if nothing of it is open. True: it has ended, by this call."""
+    owner = secrets.token_hex(6)
+    generation = walk.jobs.finish_begin(spec.id, owner)
+    if generation is None:
+        return False
+    for shard in walk.items.loose_shards(spec.id):
+        walk.items.compact(spec.id, shard)
+    state = walk.jobs.finish_commit(spec, owner, generation)
+    if state is None:
+        walk.jobs.wake(spec.id)
+        return False
+    _leave(walk, spec)
+    log.info("job %s %s", spec.id, state)
+    return True
+
+
+def _leave(walk: Walk, spec: JobSpec) -> None:
+    for lane in spec.lanes:
+        queue = walk.settings.operation(lane.operation).queue or lane.operation
+        walk.fleet.leave_queue(queue, spec.id, lane.number)
+    walk.quotas.drop(job_quota(spec.id))
+    walk.gates.forget(spec.id)
+    walk.specs.drop(spec.id)

@@ -1,0 +1,100 @@
+"""Claims and settles of one process, gathered: those of one lane that meet within a moment are one call."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from batchq.flow.gather import Gather
+from batchq.flow.patience import patiently
+from batchq.store.items import (
+    Claimed,
+    ClaimRequest,
+    ItemStore,
+    Lease,
+    Released,
+    ReleaseRequest,
+    Settled,
+    SettleRequest,
+)
+
+LANES = 500  # of which a process keeps the gathering points
+
+
+@dataclass(frozen=True, slots=True)
+class Consequences:
+    """What a settled group asks of one of its callers. `answer` is this item's own: ok, settled or stale."""
+
+    answer: str
+    done: bool = False
+    refill: bool = False
+    complete: tuple[int, ...] = ()
+
+
+class LaneLedger:
+    """The gathering points of one lane."""
+
+    def __init__(
+        self, store: ItemStore, owner: str, job_id: str, lane: int, stopping: threading.Event
+    ) -> None:
+        self._store, self._owner, self._job_id, self._lane = store, owner, job_id, lane
+        self._stopping = stopping
+        self.claim: Gather[ClaimRequest, Claimed] = Gather(self._claim)
+        self.mark_begun: Gather[Lease, str] = Gather(self._mark_begun)
+        self.settle: Gather[SettleRequest, Consequences] = Gather(self._settle)
+
+    def release(self, request: ReleaseRequest, *, fatal_limit: int, why: str = "") -> Released:
+        """Not gathered: it is rare, and what it says to the job's hold is its own."""
+
+        def call() -> Released:
+            return self._store.release(
+                self._job_id, self._lane, self._owner, [request], fatal_limit=fatal_limit, why=why
+            )[0]
+
+        return patiently(call, self._never)
+
+    def _claim(self, requests: Sequence[ClaimRequest]) -> Sequence[Claimed]:
+        return patiently(
+            lambda: self._store.claim(self._job_id, self._lane, self._owner, requests), self._stopping.is_set
+        )
+
+    def _mark_begun(self, leases: Sequence[Lease]) -> Sequence[str]:
+        return patiently(
+            lambda: self._store.mark_begun(self._job_id, self._owner, leases), self._stopping.is_set
+        )
+
+    def _settle(self, requests: Sequence[SettleRequest]) -> Sequence[Consequences]:
+        settled: Settled = patiently(
+            lambda: self._store.settle(self._job_id, self._lane, self._owner, requests), self._never
+        )
+        first, *others = settled.answers
+        lead = Consequences(first, settled.done, settled.refill, settled.complete)
+        return [lead, *(Consequences(answer) for answer in others)]
+
+    @staticmethod
+    def _never() -> bool:
+        """A paid answer is worth waiting for; the pool's own grace period ends this, if anything does."""
+        return False
+
+
+class Ledger:
+    """The lanes' gathering points of one process, bounded."""
+
+    def __init__(self, store: ItemStore, owner: str, stopping: threading.Event) -> None:
+        self._store, self._owner, self._stopping = store, owner, stopping
+        self._lanes: OrderedDict[tuple[str, int], LaneLedger] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def lane(self, job_id: str, lane: int) -> LaneLedger:
+        key = (job_id, lane)
+        with self._lock:
+            found = self._lanes.get(key)
+            if found is None:
+                found = self._lanes[key] = LaneLedger(self._store, self._owner, job_id, lane, self._stopping)
+                if len(self._lanes) > LANES:
+                    self._lanes.popitem(last=False)
+            else:
+                self._lanes.move_to_end(key)
+            return found

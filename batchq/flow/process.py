@@ -1,0 +1,349 @@
+"""One item, from its message to its outcome: claim, permit, call, settle or give back."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from dataclasses import dataclass, replace
+
+from batchq.core import latency, retry
+from batchq.core.lifecycle import SETTLED_BYTE, ItemState
+from batchq.core.pricing import cost_usd
+from batchq.core.records import Answer, Attempt, ErrorInfo, FileRef, Outcome, Usage
+from batchq.errors import BatchqError, NewerData, NotFound, ProviderError, Rejected, Unavailable
+from batchq.flow.advance import advance
+from batchq.flow.gate import TooLong
+from batchq.flow.gates import Passage
+from batchq.flow.ledger import Consequences, LaneLedger
+from batchq.flow.patience import GaveUp
+from batchq.flow.walk import Walk
+from batchq.formats import files
+from batchq.operations.base import Blob, Call
+from batchq.store.codec import StoredItem, pack_outcome
+from batchq.store.items import (
+    ClaimRequest,
+    Lease,
+    Released,
+    ReleaseKind,
+    ReleaseRequest,
+    SettleRequest,
+    Verdict,
+)
+from batchq.store.jobs import JobSpec, Lane
+
+log = logging.getLogger("batchq")
+
+SUSPECT_CRASHES = 2  # an item under which so many workers died runs as the only suspect of its process
+SUSPECT_WAIT_MS = 1_000
+MESSAGE_LIMIT = 2_000  # characters of an error kept with an item
+
+
+@dataclass(frozen=True, slots=True)
+class ItemMessage:
+    """What a header task carries: references only."""
+
+    job_id: str
+    lane: int
+    position: int
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendAgain:
+    """The item waits for a Celery retry of its message, with a new ticket."""
+
+    ticket: int
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One claimed item and all that its steps need."""
+
+    message: ItemMessage
+    spec: JobSpec
+    lane: Lane
+    lease: Lease
+    ledger: LaneLedger
+    passage: Passage
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A call that was made: its answer or its error, and how long it took."""
+
+    answer: Answer | None
+    error: ProviderError | None
+    began_ms: int
+    duration_ms: int
+    usage: Usage
+
+
+def process_item(message: ItemMessage, walk: Walk) -> SendAgain | None:
+    """Run one item. Raises nothing; None when the message has done its work, whatever that was."""
+    try:
+        task = _claim(message, walk)
+        if task is None:
+            return None
+        if task.lease.crashes >= SUSPECT_CRASHES:
+            if not walk.suspect.acquire(blocking=False):
+                _give_back(task, walk, SUSPECT_WAIT_MS)
+                return None
+            try:
+                return _run(task, walk)
+            finally:
+                walk.suspect.release()
+        return _run(task, walk)
+    except GaveUp:
+        return None  # the lease, if there is one, ends with this process
+    except Exception:
+        # a header task that raises costs its chord the callback; the lease ends by itself and the item comes back
+        log.exception("job %s item %d: unexpected error; it will come back", message.job_id, message.position)
+        return None
+
+
+def _claim(message: ItemMessage, walk: Walk) -> _Task | None:
+    try:
+        spec = walk.spec_patiently(message.job_id)
+    except (NotFound, NewerData) as exc:
+        log.info("message dropped: %s", exc)
+        return None
+    if message.lane >= len(spec.lanes):
+        return None
+    lane = spec.lanes[message.lane]
+    ledger = walk.ledger.lane(spec.id, lane.number)
+    passage = walk.gates.of(spec, lane)
+    begun = passage.is_open() and not walk.stopping
+    request = ClaimRequest(message.position, message.ticket, secrets.token_hex(6), begun)
+    claimed = ledger.claim(request)
+    if claimed.verdict is not Verdict.OK or claimed.lease is None:
+        return None
+    task = _Task(message, spec, lane, claimed.lease, ledger, passage)
+    if walk.stopping:
+        _give_back(task, walk, 0)
+        return None
+    if begun:
+        return task
+    return _pass_gate(task, walk)
+
+
+def _pass_gate(task: _Task, walk: Walk) -> _Task | None:
+    permit = task.passage.wait(walk.settings.permit_wait_s)
+    if isinstance(permit, TooLong):
+        _give_back(task, walk, permit.due_ms if not walk.stopping else 0)
+        return None
+    answer = task.ledger.mark_begun(task.lease)
+    if answer != "ok":
+        task.passage.done()
+        if answer != "stale":
+            _give_back(task, walk, 0)
+        return None
+    lease = replace(
+        task.lease, attempts=task.lease.attempts + 1, waited_ms=task.lease.waited_ms + permit.waited_ms
+    )
+    return replace(task, lease=lease)
+
+
+def _run(task: _Task, walk: Walk) -> SendAgain | None:
+    try:
+        asked = _ask(task, walk)
+    finally:
+        task.passage.done()
+    if asked.answer is not None:
+        _settle(task, walk, asked, _success(task, walk, asked, asked.answer))
+        return None
+    assert asked.error is not None
+    decision = retry.decide(
+        asked.error,
+        attempts=task.lease.attempts,
+        limited=task.lease.limited,
+        limited_ms=task.lease.waited_ms,
+        policy=walk.policy(task.lane.operation),
+        now_ms=int(time.time() * 1000),
+        dice=walk.dice.random(),
+    )
+    match decision:
+        case retry.GiveUp():
+            _settle(task, walk, asked, _failure(task, walk, asked, decision))
+            return None
+        case retry.Again(delay_ms):
+            return _release(task, walk, asked, ReleaseKind.RETRY, delay_ms)
+        case retry.Limited(delay_ms, hold_ms, charged_ms):
+            if task.passage.model is not None:
+                task.passage.model.hold(hold_ms)
+            return _release(task, walk, asked, ReleaseKind.LIMITED, delay_ms, charged_ms)
+        case retry.Unserved(why):
+            return _release(task, walk, asked, ReleaseKind.FATAL, 0, why=why)
+
+
+# -- the call -----------------------------------------------------------------------------------------------
+
+
+def _ask(task: _Task, walk: Walk) -> _Asked:
+    """Make the call. Whatever happens becomes a value."""
+    began, clock = int(time.time() * 1000), time.monotonic()
+    answer: Answer | None = None
+    error: ProviderError | None = None
+    try:
+        item = walk.shard_patiently(task.spec.id, task.lease.shard).at(task.lease.position)
+        answer = walk.operation(task.lane.operation).run(_call(task, walk, item))
+    except ProviderError as exc:
+        error = exc
+    except GaveUp:
+        raise
+    except BatchqError as exc:
+        error = Unavailable(str(exc), kind=type(exc).__name__.upper())
+    except Exception as exc:
+        log.exception("job %s item %d: the operation failed", task.spec.id, task.lease.position)
+        error = Unavailable(
+            f"{type(exc).__name__}: an unexpected error, see the worker's log", kind="INTERNAL"
+        )
+    duration_ms = int((time.monotonic() - clock) * 1000)
+    usage = answer.usage if answer is not None else getattr(error, "usage", None) or Usage()
+    return _Asked(answer, error, began, duration_ms, usage)
+
+
+def _call(task: _Task, walk: Walk, item: StoredItem) -> Call:
+    return Call(
+        item_id=item.id,
+        input=item.input,
+        model=task.lane.model,
+        options=task.spec.options,
+        schema=task.spec.schema,
+        blob=_blob(task, walk, item),
+        timeout_s=walk.settings.operation(task.lane.operation).timeout_s,
+        attempt=task.lease.attempts,
+    )
+
+
+def _blob(task: _Task, walk: Walk, item: StoredItem) -> Blob | None:
+    raw = item.input.get("file")
+    if not isinstance(raw, dict):
+        return None
+    ref = FileRef.from_wire(raw)
+    if ref.path is not None:
+        return Blob(ref.name, files.load(ref, map(str, walk.settings.file_roots)))
+    data = walk.items.file(task.spec.id, ref.sha256)
+    if data is None:
+        raise Rejected(f"the bytes of {ref.name} are no longer in the store", kind="FILE_UNREADABLE")
+    return Blob(ref.name, data)
+
+
+# -- the outcome --------------------------------------------------------------------------------------------
+
+
+def _success(task: _Task, walk: Walk, asked: _Asked, answer: Answer) -> Outcome:
+    model = answer.model or task.lane.model
+    return Outcome(
+        status=ItemState.SUCCEEDED,
+        response=answer.response,
+        attempts=task.lease.attempts,
+        duration_ms=asked.duration_ms,
+        waited_ms=task.lease.waited_ms,
+        rate_limited=task.lease.limited,
+        model=model,
+        usage=answer.usage,
+        cost_usd=_cost(walk, task.lane.model, answer.usage),
+        structured=answer.data is not None and "candidates" in answer.response,
+        history=task.lease.history,
+    )
+
+
+def _failure(task: _Task, walk: Walk, asked: _Asked, decision: retry.GiveUp) -> Outcome:
+    assert asked.error is not None
+    message = decision.message[:MESSAGE_LIMIT]
+    return Outcome(
+        status=decision.state,
+        error=ErrorInfo(asked.error.code, decision.status, message),
+        attempts=task.lease.attempts,
+        duration_ms=asked.duration_ms,
+        waited_ms=task.lease.waited_ms,
+        rate_limited=task.lease.limited + (decision.status == "RATE_LIMITED"),
+        model=task.lane.model,
+        usage=asked.usage,
+        cost_usd=_cost(walk, task.lane.model, asked.usage),
+        history=(*task.lease.history, _attempt(asked)),
+    )
+
+
+def _attempt(asked: _Asked) -> Attempt:
+    assert asked.error is not None
+    error = ErrorInfo(asked.error.code, asked.error.kind, asked.error.message[:MESSAGE_LIMIT])
+    return Attempt(asked.began_ms, asked.duration_ms, error)
+
+
+def _cost(walk: Walk, model: str | None, usage: Usage) -> float | None:
+    if model is None or usage == Usage():
+        return None
+    return cost_usd(model, usage, walk.prices)
+
+
+def _settle(task: _Task, walk: Walk, asked: _Asked, outcome: Outcome) -> None:
+    request = SettleRequest(
+        position=task.lease.position,
+        nonce=task.lease.nonce,
+        byte=SETTLED_BYTE[outcome.status],
+        outcome=pack_outcome(outcome),
+        bucket=latency.bucket_of(asked.duration_ms),
+        duration_ms=asked.duration_ms,
+        usage=outcome.usage,
+        cost_usd=outcome.cost_usd,
+        kind=outcome.error.status if outcome.error is not None else "",
+    )
+    follow_up(walk, task.spec, task.ledger.settle(request))
+
+
+def follow_up(walk: Walk, spec: JobSpec, asked_of_us: Consequences) -> None:
+    """What a settle asks of its caller. All of it is done again by the sweeper if this process dies now."""
+    try:
+        for shard in asked_of_us.complete:
+            walk.items.compact(spec.id, shard)
+        if asked_of_us.done or asked_of_us.refill:
+            advance(walk, spec.id)
+    except BatchqError as exc:
+        log.warning("job %s: %s (the sweeper will go on with it)", spec.id, exc)
+
+
+def _release(
+    task: _Task,
+    walk: Walk,
+    asked: _Asked,
+    kind: ReleaseKind,
+    delay_ms: int,
+    charged_ms: int = 0,
+    why: str = "",
+) -> SendAgain | None:
+    by_message = (
+        kind in (ReleaseKind.RETRY, ReleaseKind.LIMITED)
+        and delay_ms <= walk.settings.message_retry_s * 1000
+        and not walk.stopping
+    )
+    released = _do_release(
+        task,
+        walk,
+        ReleaseRequest(
+            position=task.lease.position,
+            nonce=task.lease.nonce,
+            kind=kind,
+            delay_ms=delay_ms,
+            by_message=by_message,
+            waited_ms=charged_ms,
+            attempt=_attempt(asked) if kind is ReleaseKind.RETRY else None,
+            usage=asked.usage,
+            cost_usd=_cost(walk, task.lane.model, asked.usage),
+        ),
+        why,
+    )
+    return SendAgain(released.ticket, delay_ms) if released.answer == "retry" else None
+
+
+def _give_back(task: _Task, walk: Walk, delay_ms: int) -> None:
+    """No call was made; the item is pending again at once or when it is due."""
+    _do_release(
+        task, walk, ReleaseRequest(task.lease.position, task.lease.nonce, ReleaseKind.UNUSED, delay_ms), ""
+    )
+
+
+def _do_release(task: _Task, walk: Walk, request: ReleaseRequest, why: str) -> Released:
+    return task.ledger.release(request, fatal_limit=walk.settings.fatal_in_a_row, why=why)

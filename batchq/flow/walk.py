@@ -1,0 +1,171 @@
+"""What the steps of the walk work with. Built in one place (wiring.py), handed to every step."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from batchq.core.pricing import Prices
+from batchq.core.retry import RetryPolicy
+from batchq.flow.gates import Gates
+from batchq.flow.ledger import Ledger
+from batchq.flow.patience import patiently
+from batchq.operations.base import Operation
+from batchq.settings import Settings
+from batchq.store.codec import Shard
+from batchq.store.fleet import FleetStore
+from batchq.store.items import ItemStore
+from batchq.store.jobs import JobSpec, JobStore
+from batchq.store.quotas import QuotaStore
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Dispatcher(Protocol):
+    """Sends messages. Any of them may be lost, late or doubled without harm."""
+
+    def send_wave(self, job_id: str, lane: int, queue: str, positions: Sequence[int], ticket: int) -> None:
+        """One Celery chord: a header task for each position, complete_wave as its body."""
+
+    def send_dispatch(self, job_id: str) -> None:
+        """Have a worker advance the job."""
+
+
+class Lru(Generic[Key, Value]):
+    """A bounded cache; the least recently used goes first. `weigh` gives an entry's weight, default 1."""
+
+    def __init__(self, most: int, weigh: Callable[[Value], int] = lambda _: 1) -> None:
+        self._most, self._weigh = most, weigh
+        self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
+        self._weight = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Key, make: Callable[[], Value]) -> Value:
+        with self._lock:
+            found = self._entries.get(key)
+            if found is not None:
+                self._entries.move_to_end(key)
+                return found[0]
+        value = make()  # outside the lock: two may make the same, and one is thrown away
+        weight = self._weigh(value)
+        with self._lock:
+            if key not in self._entries:
+                self._entries[key] = (value, weight)
+                self._weight += weight
+            while self._weight > self._most and len(self._entries) > 1:
+                _, (_, gone) = self._entries.popitem(last=False)
+                self._weight -= gone
+        return value
+
+    def drop(self, key: Key) -> None:
+        with self._lock:
+            found = self._entries.pop(key, None)
+            if found is not None:
+                self._weight -= found[1]
+
+
+class Timed(Generic[Value]):
+    """A value read again when it is older than `max_age_s`."""
+
+    def __init__(self, max_age_s: float, read: Callable[[], Value]) -> None:
+        self._max_age_s, self._read = max_age_s, read
+        self._value: Value | None = None
+        self._read_at = 0.0
+
+    def get(self) -> Value:
+        now = time.monotonic()
+        if self._value is None or now - self._read_at > self._max_age_s:
+            self._value = self._read()
+            self._read_at = now
+        return self._value
+
+
+VIEW_S = 1.0  # age of what a process knows of the fleet
+SPECS = 200  # jobs whose description a process keeps
+SHARD_BYTES = 64 * 1024 * 1024  # of unpacked items a process keeps, about
+
+
+def shard_weight(shard: Shard) -> int:
+    return 1_000 + 400 * len(shard.items)
+
+
+@dataclass
+class Walk:
+    """Everything a step needs. `incarnation` is one life of this process: host, pid, start nonce."""
+
+    settings: Settings
+    jobs: JobStore
+    items: ItemStore
+    fleet: FleetStore
+    quotas: QuotaStore
+    dispatcher: Dispatcher
+    operation: Callable[[str], Operation]  # by name; raises ConfigurationError
+    prices: Prices
+    incarnation: str
+    project: str = ""
+    slots: int = 1  # items this process runs at once
+    dice: random.Random = field(default_factory=random.Random)
+    stop: threading.Event = field(default_factory=threading.Event)
+    suspect: threading.Lock = field(default_factory=threading.Lock)
+    specs: Lru[str, JobSpec] = field(default_factory=lambda: Lru(SPECS))
+    shards: Lru[tuple[str, int], Shard] = field(default_factory=lambda: Lru(SHARD_BYTES, shard_weight))
+    ledger: Ledger = field(init=False)
+    gates: Gates = field(init=False)
+    _fleet_view: Timed[dict[str, int]] = field(init=False)
+    _weights: dict[str, Timed[dict[str, float]]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.items, self.incarnation, self.stop)
+        self.gates = Gates(
+            self.settings,
+            self.quotas,
+            self.incarnation,
+            project=self.project,
+            slots=self.slots,
+            stopping=self.stop.is_set,
+        )
+        self._fleet_view = Timed(VIEW_S, self._slots_by_queue)
+
+    @property
+    def stopping(self) -> bool:
+        return self.stop.is_set()
+
+    def spec(self, job_id: str) -> JobSpec:
+        """What does not change of a job once it is sealed. Raises NotFound, NewerData."""
+        return self.specs.get(job_id, lambda: self.jobs.spec(job_id))
+
+    def spec_patiently(self, job_id: str) -> JobSpec:
+        return self.specs.get(job_id, lambda: patiently(lambda: self.jobs.spec(job_id), self.stop.is_set))
+
+    def shard_patiently(self, job_id: str, number: int) -> Shard:
+        def read() -> Shard:
+            return patiently(lambda: self.items.shard(job_id, number), self.stop.is_set)
+
+        return self.shards.get((job_id, number), read)
+
+    def policy(self, operation: str) -> RetryPolicy:
+        limits = self.settings.operation(operation)
+        return RetryPolicy(limits.max_attempts, int(limits.max_rate_limit_wait_s * 1000))
+
+    def slots_of(self, queue: str) -> int:
+        """Items that the live workers of a queue run at once; 0: nobody consumes it."""
+        return self._fleet_view.get().get(queue, 0)
+
+    def weights_of(self, queue: str) -> dict[str, float]:
+        view = self._weights.get(queue)
+        if view is None:
+            view = self._weights[queue] = Timed(VIEW_S, lambda: self.fleet.weights(queue))
+        return view.get()
+
+    def _slots_by_queue(self) -> dict[str, int]:
+        slots: dict[str, int] = {}
+        for beat in self.fleet.alive(int(self.settings.lease_s * 1000)):
+            for queue in beat.queues:
+                slots[queue] = slots.get(queue, 0) + beat.slots
+        return slots
