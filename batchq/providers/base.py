@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -45,3 +46,8 @@ class Provider(Protocol):
 
     def close(self) -> None:
         """Close the connections. Calling it twice is fine; a later call opens new ones."""
+
+
+def snake(name: str) -> str:
+    """A wire name (camelCase) as Request.config has it; snake_case stays as it is."""
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda found: "_" + found[1].lower(), name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 
 from batchq.core.records import JsonObject
-from batchq.providers.base import Request
+from batchq.providers.base import Request, snake
 
 if TYPE_CHECKING:
     from google.genai import types
@@ -68,10 +67,6 @@ def config_fields() -> frozenset[str]:
     return frozenset(types.GenerateContentConfig.model_fields) - OURS
 
 
-def snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda found: "_" + found[1].lower(), name)
-
-
 def parse_request(raw: Mapping[str, Any]) -> Request:
     """A user's GenerateContentRequest, camelCase or snake_case, as a Request.
 
@@ -97,12 +92,18 @@ def parse_request(raw: Mapping[str, Any]) -> Request:
 
 
 def _keep(config: JsonObject, field: str, value: Any, where: str) -> None:
-    if field in OURS:
-        raise ValueError(f"{where} cannot be set: batchq decides on retries, deadlines and follow-up calls")
-    if field not in config_fields():
-        raise ValueError(f"{where} is no known option{_meant(field, config_fields())}")
+    if problem := unknown_option(field):
+        raise ValueError(f"{where} {problem}")
     if value is not None:
         config[field] = value
+
+
+def unknown_option(field: str) -> str | None:
+    """Why a field (snake_case) may not be set; None: it may."""
+    if field in OURS:
+        return "cannot be set: batchq decides on retries, deadlines and follow-up calls"
+    known = config_fields()
+    return None if field in known else f"is no known option{_meant(field, known)}"
 
 
 def _contents(raw: Any) -> list[Mapping[str, Any]]:
@@ -139,6 +140,8 @@ def complaint(exc: pydantic.ValidationError, where: str) -> str:
     """The first thing pydantic found, as `where.field: what`."""
     first = min(exc.errors(include_url=False, include_context=False), key=lambda e: len(e["loc"]))
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
+    if " " in path or len(path) > 120:  # pydantic's names of a union's branches help nobody
+        path = path.partition(" ")[0][:120]
     said = "is not known" if first["type"] == "extra_forbidden" else first["msg"]
     return f"{where}{path}: {said}"
 
