@@ -52,15 +52,15 @@ def _quoted(value: str) -> bytes:
 
 
 def listen_on(folder: Folder, busy: set[int]) -> tuple[str | None, int | None]:
-    """(socket, port), one of them None: a unix socket where a path is short enough, else a free port of 127.0.0.1.
+    """(socket, port), one of them None: a unix socket where a path is short enough, else a port of 127.0.0.1.
 
-    The same folder gets the same place again while it is free, so that clients find a restarted server.
-    Ports in `busy` are passed over.
+    The same folder gets the same place again, so that clients find a restarted server. Only the server itself
+    finds out whether a port is free; those in `busy` it found taken.
     """
     for path in _socket_paths(folder):
         if _can_listen(path):
             return path, None
-    return None, next(port for port in _ports(folder) if port not in busy and _free(port))
+    return None, next(port for port in _ports(folder) if port not in busy)
 
 
 def _socket_paths(folder: Folder) -> Iterator[str]:
@@ -103,16 +103,6 @@ def _can_listen(path: str) -> bool:
 def _ports(folder: Folder) -> Iterator[int]:
     first = int(_digest(folder), 16)
     return (LOWEST_PORT + (first + step) % PORTS for step in range(PORTS))
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
-        try:
-            trial.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _digest(folder: Folder) -> str:

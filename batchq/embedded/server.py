@@ -18,7 +18,7 @@ POLL_S = 0.02
 REFUSAL_S = (
     2.5  # a server tries its append-only file again each second: so long may a full disk have been full
 )
-STARTS = 5  # tries in one call when address after address turns out to be taken
+STARTS = 20  # in one call, when port after port turns out to be taken
 
 
 def running(data_dir: Path | None = None) -> EmbeddedServer | None:
@@ -170,7 +170,7 @@ def _if_it_writes(folder: Folder, seen: Sighting) -> EmbeddedServer:
 
 
 def _may_try_again(folder: Folder, launched: Launch, busy: set[int], lock: int) -> None:
-    """The server we launched is dead. Fine if only its port was taken in between, else raises ServerError."""
+    """The server we launched is dead. Fine if only its port was taken, else raises ServerError."""
     state = launched.state
     taken = trouble.ADDRESS_TAKEN.search(trouble.log_tail(folder, launched.log_start))
     if taken and state.port is not None and len(busy) < STARTS:

@@ -16,6 +16,7 @@ import redis
 from embedded_helpers import client, crash, ended, output, python, wait_until
 
 from batchq import embedded
+from batchq.embedded import config
 from batchq.embedded.folder import Folder
 
 START = """
@@ -73,6 +74,7 @@ def test_starting_again_gives_the_running_server(data_dir: Path) -> None:
 def test_a_server_whose_starter_died_right_after_the_launch_is_found(data_dir: Path) -> None:
     code = """
 import os, sys; from pathlib import Path
+from batchq.embedded import config
 from batchq.embedded.folder import Folder; from batchq.embedded.launch import launch
 folder = Folder(Path(sys.argv[1])); folder.create()
 write, calls = Folder.write_state, []
@@ -195,7 +197,8 @@ def test_the_server_keeps_what_it_is_given_and_evicts_nothing(data_dir: Path) ->
 def test_full_memory_refuses_the_write_and_keeps_the_rest(data_dir: Path) -> None:
     connection = client(embedded.start(data_dir))
     limit = int(connection.config_get("maxmemory")["maxmemory"] or 0)
-    assert 0.5 < limit / (psutil.virtual_memory().total * 0.6) <= 1.01
+    assert limit == int(config.memory_limit() * 0.6)
+    assert limit < psutil.virtual_memory().total
     connection.set("kept", "value")
     connection.config_set("maxmemory", connection.info()["used_memory"])
 
