@@ -203,7 +203,7 @@ def test_a_requests_own_settings_win_over_the_jobs_options() -> None:
 def test_a_request_that_names_another_model_than_the_job_is_not_sent_to_the_wrong_one() -> None:
     raw = {"contents": "x", "model": f"models/{MODEL}"}
     assert sent(input={"request": raw}).contents
-    with pytest.raises(Rejected, match="names model gemini-2.5-pro"):
+    with pytest.raises(Rejected, match=r"names model gemini-2\.5-pro"):
         sent(input={"request": {**raw, "model": "gemini-2.5-pro"}})
 
 

@@ -1,0 +1,230 @@
+"""A plain function of the user's is an operation; what it raises decides on a retry."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchq.core.records import Answer, Usage
+from batchq.errors import ConfigurationError, Fatal, ProviderError, Rejected, Throttled, Unavailable
+from batchq.operations import registry
+from batchq.operations.base import Call
+
+
+@pytest.fixture(autouse=True)
+def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(registry, "_own", {})
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith("own_"):
+            del sys.modules[name]
+
+
+def run(name: str, input: dict[str, Any] | None = None, **more: Any) -> Answer:
+    return registry.get(name).run(Call(item_id="q-1", input=input or {}, model=None, **more))
+
+
+def test_a_function_of_the_input_is_an_operation() -> None:
+    @registry.operation("shout")
+    def shout(input: Any) -> Any:
+        return {"loud": input["text"].upper(), "pair": (1, 2)}
+
+    answer = run("shout", {"text": "hi"})
+    assert answer.response == {"output": {"loud": "HI", "pair": [1, 2]}}
+    assert answer.data == answer.response["output"]
+    assert answer.text is None
+    assert "shout" in registry.names()
+
+
+def test_a_function_may_take_the_call_too() -> None:
+    @registry.operation("who")
+    def who(input: Any, call: Call) -> str:
+        return call.item_id
+
+    @registry.operation("perhaps")
+    def perhaps(input: Any, call: Call | None = None) -> str:
+        return call.item_id if call else "none"
+
+    @registry.operation("setting")
+    def setting(input: Any, colour: str = "red") -> str:
+        return colour
+
+    assert (run("who").text, run("perhaps").text, run("setting").text) == ("q-1", "q-1", "red")
+
+
+def test_a_function_may_return_a_whole_answer() -> None:
+    answer = Answer({"candidates": []}, text="x", usage=Usage(1, 2))
+
+    @registry.operation("whole")
+    def whole(input: Any) -> Answer:
+        return answer
+
+    assert run("whole") is answer
+
+
+@pytest.mark.parametrize(
+    ("raised", "becomes", "kind"),
+    [
+        (OSError("disk"), Unavailable, "OSError"),
+        (TimeoutError("slow"), Unavailable, "TimeoutError"),
+        (ConnectionResetError("gone"), Unavailable, "ConnectionResetError"),
+        (RuntimeError("odd"), Unavailable, "RuntimeError"),
+        (ValueError("bad"), Rejected, "ValueError"),
+        (TypeError("bad"), Rejected, "TypeError"),
+        (KeyError("name"), Rejected, "KeyError"),
+        (IndexError("9"), Rejected, "IndexError"),
+        (AssertionError(), Rejected, "AssertionError"),
+        (NotImplementedError("later"), Rejected, "NotImplementedError"),
+        (SystemExit(3), Rejected, "SystemExit"),
+        (Throttled("slow down", retry_after_ms=5), Throttled, "RESOURCE_EXHAUSTED"),
+        (Fatal("no key", code=401, kind="UNAUTHENTICATED"), Fatal, "UNAUTHENTICATED"),
+    ],
+)
+def test_what_a_function_raises_decides_on_a_retry(
+    raised: BaseException, becomes: type[ProviderError], kind: str
+) -> None:
+    @registry.operation("fails")
+    def fails(input: Any) -> None:
+        raise raised
+
+    with pytest.raises(ProviderError) as caught:
+        run("fails")
+    assert type(caught.value) is becomes
+    assert caught.value.kind == kind
+
+
+def test_an_exceptions_text_is_kept_on_one_line_and_capped() -> None:
+    @registry.operation("fails")
+    def fails(input: Any) -> None:
+        raise ValueError("one\ntwo\x1b[31m" + "x" * 1000)
+
+    with pytest.raises(Rejected) as caught:
+        run("fails")
+    assert caught.value.message.startswith(r"one\ntwo")
+    assert "\n" not in caught.value.message
+    assert "\x1b" not in caught.value.message
+    assert len(caught.value.message) == 500
+
+
+@pytest.mark.parametrize(
+    "value", [{1, 2}, object(), b"x", float("nan"), {"a": {"b": {1}}}, "\ud800", lambda: 1]
+)
+def test_a_value_that_is_no_json_is_refused_by_its_type(value: Any) -> None:
+    @registry.operation("odd")
+    def odd(input: Any) -> Any:
+        return value
+
+    with pytest.raises(
+        Rejected, match=f"operation odd returned a {type(value).__name__} that is no JSON"
+    ) as caught:
+        run("odd")
+    assert caught.value.kind == "NOT_JSON"
+
+
+def test_an_output_that_does_not_fit_the_jobs_schema_is_refused() -> None:
+    @registry.operation("count")
+    def count(input: Any) -> Any:
+        return "many"
+
+    with pytest.raises(Rejected, match="is not of type 'integer'"):
+        run("count", schema={"type": "integer"})
+
+
+@pytest.mark.parametrize("name", ["generate", "extract", "embed", "control", "dead_letter"])
+def test_an_operation_cannot_take_a_name_of_batchqs_own(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="has a name of batchq's own"):
+        registry.operation(name)(lambda value: value)
+
+
+@pytest.mark.parametrize("name", ["", "Shout", "a b", "a.b", "x" * 64])
+def test_a_name_that_makes_no_queue_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="a name is lower-case letters"):
+        registry.operation(name)(lambda value: value)
+
+
+def test_functions_that_cannot_be_run_are_refused_when_they_are_named() -> None:
+    async def later(input: Any) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="is async"):
+        registry.operation("later")(later)
+    with pytest.raises(ConfigurationError, match="must take"):
+        registry.operation("none")(lambda: 1)
+
+
+def test_two_functions_cannot_share_a_name() -> None:
+    @registry.operation("same")
+    def one(input: Any) -> None: ...
+
+    registry.operation("same")(one)
+    with pytest.raises(ConfigurationError, match="defined by both"):
+        registry.operation("same")(lambda value: value)
+
+
+def test_an_unknown_operation_is_named_with_what_there_is() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"no operation 'shuot', only extract, generate.*BATCHQ_INCLUDE"
+    ):
+        registry.get("shuot")
+
+
+def test_modules_are_loaded_and_bring_their_operations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_fine.py").write_text(
+        "from batchq.operations.registry import operation\n"
+        "@operation('twice', check=lambda input: None if 'n' in input else 'n is missing')\n"
+        "def twice(input):\n    return input['n'] * 2\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    registry.load(["own_fine"])
+    registry.load(["own_fine"])
+    assert run("twice", {"n": 4}).data == 8
+    assert registry.get("twice").check({}) == "n is missing"
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (None, r"importing 'own_bad' is not on the Python path"),
+        ("import own_missing_too", r"importing 'own_bad' failed: ModuleNotFoundError.*own_missing_too"),
+        ("def (", r"importing 'own_bad' failed: SyntaxError"),
+        ("1 / 0", r"importing 'own_bad' failed: ZeroDivisionError"),
+    ],
+)
+def test_a_module_that_cannot_be_loaded_is_a_clear_configuration_error(
+    source: str | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if source is not None:
+        (tmp_path / "own_bad.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigurationError, match=says):
+        registry.load(["own_bad"])
+
+
+def test_without_a_provider_a_built_in_operation_says_what_to_set() -> None:
+    with pytest.raises(Fatal, match="set GEMINI_API_KEY"):
+        run("generate", {"prompt": "x"})
+
+
+def test_checking_needs_neither_a_provider_nor_google_genai() -> None:
+    import subprocess
+
+    code = (
+        "import sys\n"
+        "from batchq.operations import registry\n"
+        "from batchq.providers.gemini import GeminiConfig, GeminiProvider\n"
+        "o = registry.get('extract')\n"
+        "assert o.check({'file': 'a.png'}) is None\n"
+        "assert o.check_job({'temperature': 0.1, 'prompt': 'p'}, {'type': 'object'}) is None\n"
+        "GeminiProvider(GeminiConfig.from_env({'GEMINI_API_KEY': 'k'}))\n"
+        "print([m for m in ('google.genai', 'httpx2', 'PIL') if m in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout.strip() == "[]"
