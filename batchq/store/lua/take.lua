@@ -11,7 +11,7 @@
 -- ARGV[2]  schema  of the caller
 -- ARGV[3]  dark    ms of outage so far, from the last heartbeat
 -- ARGV[4]  lane_no
--- ARGV[5]  most    items at most
+-- ARGV[5]  most    items at most; never more than 3,000 a call
 -- ARGV[6]  window  the lane's items in flight at most
 --
 -- Returns  {ticket, position, …}; an empty list when there is nothing to take
@@ -22,13 +22,14 @@ local job, shards, states, flight, lane, back = KEYS[1], KEYS[2], KEYS[3], KEYS[
 local now = clock_ms(ARGV[1])
 local schema, dark, lane_no, most, window = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local SCAN = 65536 -- bytes of `states` looked at for redriven items in one call
+local MOST = 3000 -- items a call, whatever is asked: unpack() of two values each ends at 8000
 
 local record = redis.call("HMGET", job, "v", "state", "holds", "cancel")
 if not record[1] or tonumber(record[1]) > schema then return {} end
 if (record[2] ~= "pending" and record[2] ~= "processing") or (record[3] or "") ~= "" or record[4] then return {} end
 local counts = redis.call("HMGET", lane, "processing", "pending", "cur_shard", "cur_off", "redriven", "rcur")
 redis.call("HSET", lane, "window", ARGV[6])
-local room = math.min(most, window - tonumber(counts[1] or 0), tonumber(counts[2] or 0))
+local room = math.min(most, MOST, window - tonumber(counts[1] or 0), tonumber(counts[2] or 0))
 if room <= 0 then return {} end
 
 local ticket = int(redis.call("HINCRBY", job, "ticket", 1))
