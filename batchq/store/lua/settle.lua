@@ -30,12 +30,12 @@ for i = FIRST, #ARGV, WIDTH do positions[#positions + 1] = ARGV[i] end
 local known = redis.call("HMGET", flight, unpack(positions))
 local counters = { input_tokens = 0, output_tokens = 0, cached_tokens = 0, cost_nano = 0 }
 local outcomes, settled, touched, succeeded, longest = {}, {}, {}, false, 0
-local durations = {}
+local durations, ours = {}, {} -- ours: positions settled by this call, for one may be in it twice
 local function count(name, by) counters[name] = (counters[name] or 0) + by end
 
 for n, pos in ipairs(positions) do
   local at = FIRST + (n - 1) * WIDTH
-  local entry = flight_parse(known[n])
+  local entry = not ours[pos] and flight_parse(known[n])
   if not entry then
     local byte = redis.call("GETRANGE", states, pos, pos)
     replies[n] = { byte ~= "" and string.find("SFDX", byte, 1, true) and "settled" or "stale" }
@@ -44,6 +44,7 @@ for n, pos in ipairs(positions) do
   else
     local byte, bucket, duration, kind = ARGV[at + 2], ARGV[at + 4], tonumber(ARGV[at + 5]), ARGV[at + 10]
     redis.call("SETRANGE", states, pos, byte)
+    ours[pos] = true
     outcomes[#outcomes + 1] = pos
     outcomes[#outcomes + 1] = ARGV[at + 3]
     settled[#settled + 1] = pos
@@ -78,7 +79,7 @@ local in_flight = redis.call("HINCRBY", job, "processing", -n)
 local record = redis.call("HMGET", job, "slow_min", "pending", "fatal_row", "lat_max")
 if succeeded and record[3] and record[3] ~= "0" then redis.call("HSET", job, "fatal_row", "0") end
 if longest > tonumber(record[4] or 0) then redis.call("HSET", job, "lat_max", int(longest)) end
-if longest > tonumber(record[1] or -1) then
+if #durations > 0 and longest > tonumber(record[1] or -1) then
   redis.call("ZADD", slow, unpack(durations))
   redis.call("ZREMRANGEBYRANK", slow, 0, -(SLOWEST + 1))
   if redis.call("ZCARD", slow) >= SLOWEST then
