@@ -41,6 +41,7 @@ local positions = {}
 for i = FIRST, #ARGV, WIDTH do positions[#positions + 1] = ARGV[i] end
 local known = redis.call("HMGET", flight, unpack(positions))
 local tally, writes, requests = tally_new(), {}, 0
+local entries = {} -- by position: a message doubled within one call must see what its twin did
 
 local function without_entry(pos)
   local byte = redis.call("GETRANGE", states, pos, pos)
@@ -51,7 +52,8 @@ end
 for n, pos in ipairs(positions) do
   local at = FIRST + (n - 1) * WIDTH
   local ticket, nonce, begun = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  local entry = flight_parse(known[n])
+  if entries[pos] == nil then entries[pos] = flight_parse(known[n]) or false end
+  local entry = entries[pos]
   local function granted()
     return { "ok", entry.shard, int(entry.attempts), int(entry.crashes), int(entry.limited), int(entry.waited), entry.history }
   end
@@ -69,6 +71,7 @@ for n, pos in ipairs(positions) do
     replies[n] = { "superseded" }
   elseif cancelled then
     drop_cancelled(keys, tally, pos)
+    entries[pos] = false
     replies[n] = { "cancelled" }
   elseif held then
     give_back(keys, tally, pos, entry, math.max(now, entry.due))

@@ -13,11 +13,14 @@ local job, flight, owner = KEYS[1], KEYS[2], ARGV[1]
 local FIRST, WIDTH = 2, 2
 
 local positions, replies, writes, requests = {}, {}, {}, 0
+local entries = {} -- by position: one asked for twice in a call is one request
 for i = FIRST, #ARGV, WIDTH do positions[#positions + 1] = ARGV[i] end
 local record = redis.call("HMGET", job, "holds", "cancel")
 local known = redis.call("HMGET", flight, unpack(positions))
 for n, pos in ipairs(positions) do
-  local nonce, entry = ARGV[FIRST + (n - 1) * WIDTH + 1], flight_parse(known[n])
+  local nonce = ARGV[FIRST + (n - 1) * WIDTH + 1]
+  if entries[pos] == nil then entries[pos] = flight_parse(known[n]) or false end
+  local entry = entries[pos]
   if not entry or entry.owner ~= owner or entry.nonce ~= nonce then
     replies[n] = { "stale" }
   elseif entry.begun == "1" then
