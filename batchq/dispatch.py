@@ -36,7 +36,8 @@ class BatchqCelery(Celery):
     def __init__(self, *args: Any, broker: str, backend: str, **options: Any) -> None:
         self._own_broker = broker
         # backend_cls goes before CELERY_RESULT_BACKEND; the broker's variables are passed over below
-        super().__init__(*args, broker=broker, backend=backend, **options)
+        every: Any = {**options, "broker": broker, "backend": backend}
+        super().__init__(*args, **every)
 
     def connection_for_read(self, url: str | None = None, **options: Any) -> Any:
         return super().connection_for_read(url or self._own_broker, **options)
@@ -182,6 +183,7 @@ class Dispatcher:
         )
 
     def _publish(self, queue: str, messages: Sequence[Any]) -> None:
+        producer: Any
         with self._app.producer_pool.acquire(block=True) as producer, producer.batch():
             for message in messages:
                 producer.publish(

@@ -1,0 +1,5 @@
+"""`celery -A workers worker`: batchq's workers. `app` is what Celery looks for."""
+
+from workers.app import app
+
+__all__ = ["app"]

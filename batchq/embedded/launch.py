@@ -22,6 +22,7 @@ class Launch:
     """A server that was started, whether or not it lives."""
 
     state: State
+    former: State | None  # of the server before; None: there was none
     log_start: int  # byte of the log where its part begins
 
 
@@ -49,7 +50,7 @@ def launch(folder: Folder, lock: int, busy: set[int]) -> Launch:
         log_start = trouble.log_end(folder)
         pid = _spawn(folder, program.path, lock)
         folder.write_state(replace(state, pid=pid, started=time.time()))
-        return Launch(state, log_start)
+        return Launch(state, former, log_start)
     finally:
         os.close(lock)
 

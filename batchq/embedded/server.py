@@ -163,7 +163,7 @@ def _if_it_writes(folder: Folder, seen: Sighting) -> EmbeddedServer:
     patience = _Patience(REFUSAL_S)
     while not seen.writes:
         if patience.ended:
-            raise trouble.refuses_writes(folder, seen.server.binary)
+            raise trouble.refuses_writes(folder)
         time.sleep(POLL_S)
         seen = look(folder) or seen
     return seen.server
@@ -176,8 +176,12 @@ def _may_try_again(folder: Folder, launched: Launch, busy: set[int], lock: int) 
     if taken and state.port is not None and len(busy) < STARTS:
         busy.add(state.port)
         return
-    os.close(lock)
-    raise trouble.died(folder, state.binary, launched.log_start)
+    try:
+        if launched.former:
+            folder.write_state(launched.former)  # it says which server wrote the data
+        raise trouble.died(folder, state, launched.former, launched.log_start)
+    finally:
+        os.close(lock)
 
 
 def _silent(folder: Folder, waited_s: float) -> _Silent:

@@ -36,6 +36,10 @@ class BadRow(ValueError):
     """The row cannot become an item; says why and what to do."""
 
 
+class Misfit(BadRow):
+    """The row lacks a field that --prompt or --id-field names. In the first row it is the option that is wrong."""
+
+
 def item_from(
     raw: Mapping[str, Any] | str | tuple[str, str] | Item,
     row: int,
@@ -154,7 +158,7 @@ class ItemMaker:
     def _id(self, fields: Mapping[str, Any], row: int) -> str:
         if self.id_field is not None:
             if self.id_field not in fields:
-                raise BadRow(
+                raise Misfit(
                     f"no field {shown(self.id_field)}, which --id-field names"
                     f"{meant(self.id_field, fields.keys())} It has: {listed(fields.keys())}"
                 )
@@ -183,59 +187,40 @@ class ItemMaker:
 
     def _own_input(self, fields: Mapping[str, Any]) -> tuple[dict[str, Any], ErrorInfo | None]:
         named = [key for key in INPUT_KEYS if key in fields]
+        template = self.template
+        if template is not None and (template.fields or named != ["file"]):
+            raise self._misfit(template, fields)
         if not named:
             return self._nothing_named(fields)
         for key in fields:
             if key not in KNOWN_KEYS and key != self.id_field:
-                text = f"{shown(key)} is not a field of an item{meant(key, KNOWN_KEYS)}"
-                return {}, ErrorInfo(0, "UNKNOWN_FIELD", f"{text} Known: {listed(sorted(KNOWN_KEYS))}")
+                return {}, _unknown_field(key, named[0])
         if len(named) > 1 and not set(named) <= {"prompt", "file"} and not set(named) <= {"messages", "file"}:
             return {}, ErrorInfo(0, "AMBIGUOUS_INPUT", f"{listed(named)} stand side by side: keep one")
-        if self.template is not None:
-            return self._with_literal_prompt(fields, named)
-        return self._values(fields, named)
+        input, problem = self._values(fields, named)
+        if template is not None:  # the same words for every file
+            input["prompt"] = template.render({})
+        return input, problem
+
+    def _misfit(self, template: Template, fields: Mapping[str, Any]) -> Misfit:
+        missing = sorted(template.fields - fields.keys())
+        if not missing:
+            return Misfit("--prompt has no {field}: every row would ask the same. Put the row's fields in it")
+        return Misfit(
+            f"no field {shown(missing[0])}, which --prompt names{meant(missing[0], fields.keys())} "
+            f"It has: {listed(fields.keys())}"
+        )
 
     def _nothing_named(self, fields: Mapping[str, Any]) -> tuple[dict[str, Any], ErrorInfo | None]:
         others = [key for key in fields if key not in KNOWN_KEYS and key != self.id_field]
-        if self.template is not None:
-            missing = sorted(self.template.fields - fields.keys())
-            if not missing:
-                raise BadRow(
-                    "--prompt has no {field}: every row would ask the same. Put the row's fields in it"
-                )
-            raise BadRow(
-                f"no field {shown(missing[0])}, which --prompt names{meant(missing[0], others)} "
-                f"It has: {listed(fields.keys())}"
-            )
         if not others:
             return {}, empty_prompt("no prompt, messages, text, file, request or input")
-        slip = next((key for key in others if nearest(key, INPUT_KEYS)), others[0])
-        hint = meant(slip, INPUT_KEYS)
+        near = next(filter(None, (nearest(key, INPUT_KEYS, alike=0.8) for key in others)), None)
+        hint = f"; did you mean {shown(near)}?" if near else "."
         raise BadRow(
             f"no prompt, messages, text, file, request or input among {listed(fields.keys())}{hint} "
             f"To make prompts of rows: --prompt '{{{shown(others[0])[1:-1]}}}'"
         )
-
-    def _with_literal_prompt(
-        self, fields: Mapping[str, Any], named: list[str]
-    ) -> tuple[dict[str, Any], ErrorInfo | None]:
-        """A template whose fields the line lacks goes with a line that names a file only."""
-        template = self.template
-        assert template is not None
-        if named != ["file"]:
-            missing = sorted(template.fields - fields.keys())
-            if missing:
-                raise BadRow(
-                    f"no field {shown(missing[0])}, which --prompt names: leave --prompt out, or add it"
-                )
-            raise BadRow(
-                f"--prompt has no {{field}} and the line brings its own {named[0]}: leave --prompt out, "
-                f"or put {{{named[0]}}} in it"
-            )
-        if template.fields:
-            raise BadRow(f"no field {shown(min(template.fields))}, which --prompt names")
-        input, problem = self._values(fields, named)
-        return {**input, "prompt": template.render({})}, problem
 
     def _values(self, fields: Mapping[str, Any], named: list[str]) -> tuple[dict[str, Any], ErrorInfo | None]:
         input: dict[str, Any] = {}
@@ -312,6 +297,15 @@ def wrong_type(field: str, wanted: str, value: Any) -> ErrorInfo:
 
 def empty_prompt(message: str) -> ErrorInfo:
     return ErrorInfo(0, "EMPTY_PROMPT", message)
+
+
+def _unknown_field(key: str, beside: str) -> ErrorInfo:
+    message = (
+        f"{shown(key)} is not a field of an item{meant(key, KNOWN_KEYS)} Known: {listed(sorted(KNOWN_KEYS))}"
+    )
+    if beside in ("prompt", "text"):
+        message += f". For rows with fields of their own: --prompt '{{{beside}}}'"
+    return ErrorInfo(0, "UNKNOWN_FIELD", message)
 
 
 def _oversized(problem: ErrorInfo | None) -> bool:

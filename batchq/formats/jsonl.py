@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batchq.core.records import Item
-from batchq.errors import Complaint
-from batchq.formats.items import BadRow, ItemMaker
+from batchq.errors import Complaint, InputError
+from batchq.formats.items import BadRow, ItemMaker, Misfit
 from batchq.formats.lines import Lines, Unreadable
 from batchq.formats.strict_json import NotStrict, parse
 
@@ -32,5 +32,7 @@ def read_jsonl(lines: Lines, maker: ItemMaker, *, gemini: bool) -> Iterator[Item
                 raise BadRow('no request: a Gemini Batch line is {"key": …, "request": {…}}')
             made = maker.of_fields(fields, row, place, len(line))
         except (NotStrict, BadRow) as exc:
+            if row == 1 and isinstance(exc, Misfit):  # or --skip-bad would skip every row there is
+                raise InputError(f"{place}: {exc}") from None
             made = Complaint(place, str(exc), row)
         yield made

@@ -25,9 +25,9 @@ def listed(names: Collection[str], most: int = 12) -> str:
     return ", ".join(some) + (f" and {more} more" if more else "")
 
 
-def nearest(name: str, known: Collection[str]) -> str | None:
-    """The known name that a slip of the keyboard makes of it; None: none is near."""
-    return next(iter(difflib.get_close_matches(name[:_SHOWN], list(known)[:200], n=1, cutoff=0.6)), None)
+def nearest(name: str, known: Collection[str], alike: float = 0.6) -> str | None:
+    """The known name that a slip of the keyboard made this of; None: none is `alike` (1: the same)."""
+    return next(iter(difflib.get_close_matches(name[:_SHOWN], list(known)[:200], n=1, cutoff=alike)), None)
 
 
 def meant(name: str, known: Collection[str]) -> str:

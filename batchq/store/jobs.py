@@ -51,6 +51,14 @@ class JobSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes; `limit` 0: the server has none."""
+
+    used: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class Begun:
     """What `begin` found: new, taken_over, busy, exists (then `digest` and `state` are set)."""
 
@@ -196,6 +204,16 @@ class JobStore:
                 return
             offset += limit
 
+    def digest(self, job_id: str) -> str:
+        """Of the content, as its submission was sealed."""
+        digest: bytes | None = self._db.command("HGET", self._db.job_keys(job_id).job, "digest")
+        return (digest or b"").decode()
+
+    def memory(self) -> Memory:
+        """What the server uses and may use."""
+        info = self._db.command("INFO", "memory")
+        return Memory(int(info["used_memory"]), int(info.get("maxmemory", 0)))
+
     def state(self, job_id: str) -> JobState:
         """The state alone, cheaply. Raises NotFound and NewerData."""
         names = ("v", "state", "holds", "cancel")
@@ -322,6 +340,10 @@ class JobStore:
     def wake(self, job_id: str) -> None:
         """Have the sweeper look at the job in its next round."""
         self._db.command("ZADD", self._db.keys.due, self._db.server_ms(), job_id)
+
+    def exists(self, job_id: str) -> bool:
+        """Whether anything is stored under the id, also a submission that is not sealed."""
+        return bool(self._db.command("EXISTS", self._db.job_keys(job_id).job))
 
     def forget(self, job_id: str) -> None:
         self._db.command("ZREM", self._db.keys.due, job_id)

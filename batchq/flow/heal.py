@@ -1,0 +1,125 @@
+"""The sweeper: whatever a dead worker, a lost message or an outage left behind moves on.
+
+Every worker runs it on a timer; one holder at a time through a lock. A lost chord counter, a flushed broker or a
+crashed callback delays a job by seconds and loses nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from batchq.core.lifecycle import ENDED, JobState
+from batchq.errors import BatchqError, NewerData, NotFound
+from batchq.flow.advance import advance, finish
+from batchq.flow.gates import job_quota
+from batchq.flow.walk import Walk
+from batchq.store.fleet import Weather
+from batchq.store.jobs import JobSpec
+
+log = logging.getLogger("batchq")
+
+JOBS_A_ROUND = 200
+ASLEEP_MS = 30_000  # between looks at a job that only an event can move
+SUBMITTER_STALE_MS = 30_000
+REMEMBER_DEAD_MS = 600_000  # so that `batchq workers` can still tell of them
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round of the sweeper works with."""
+
+    weather: Weather
+    alive: tuple[str, ...]
+
+
+def sweep(walk: Walk) -> bool:
+    """One round, if no other process is at it. False: another is."""
+    ttl_ms = int(walk.settings.sweep_s * 5_000)
+    if not walk.fleet.lock(walk.incarnation, ttl_ms):
+        return False
+    this = _look_around(walk)
+    for job_id in walk.jobs.due(JOBS_A_ROUND):
+        if walk.stopping or not walk.fleet.lock(walk.incarnation, ttl_ms):
+            return True
+        try:
+            pause_ms = _sweep_job(walk, job_id, this)
+        except (NotFound, NewerData):
+            pause_ms = _sweep_unknown(walk, job_id)
+        except BatchqError as exc:
+            log.warning("sweeper: job %s: %s", job_id, exc)
+            pause_ms = int(walk.settings.sweep_s * 1000)
+        if pause_ms is not None:
+            walk.jobs.check_again(job_id, pause_ms)
+    return True
+
+
+def _look_around(walk: Walk) -> Round:
+    weather = walk.fleet.weather()
+    lease_ms = int(walk.settings.lease_s * 1000)
+    beats = walk.fleet.all()
+    if weather.now_ms >= weather.grace_until_ms:
+        walk.fleet.clear(
+            [one.incarnation for one in beats if weather.now_ms - one.beat_ms > REMEMBER_DEAD_MS]
+        )
+    alive = tuple(one.incarnation for one in beats if weather.now_ms - one.beat_ms <= lease_ms)
+    return Round(weather, alive)
+
+
+def _sweep_unknown(walk: Walk, job_id: str) -> int | None:
+    """A job still being received, one of a newer batchq, or one that is gone."""
+    if walk.jobs.stale_submission(job_id, SUBMITTER_STALE_MS):
+        log.info("job %s: its submission broke off; it is swept away", job_id)
+        walk.jobs.abandon(job_id)
+        return None
+    if walk.jobs.exists(job_id):
+        return ASLEEP_MS
+    walk.jobs.forget(job_id)
+    return None
+
+
+def _sweep_job(walk: Walk, job_id: str, this: Round) -> int | None:
+    """Returns when to look again, in ms; None: never."""
+    spec = walk.spec(job_id)
+    state = walk.jobs.state(job_id)
+    if state in ENDED and state is not JobState.CANCELLED:
+        walk.jobs.forget(job_id)
+        return None
+    if (
+        spec.deadline_ms is not None
+        and this.weather.now_ms >= spec.deadline_ms
+        and state is not JobState.CANCELLED
+    ):
+        _pass_deadline(walk, spec)
+    healed = walk.items.heal(
+        spec,
+        alive=this.alive,
+        grace_until_ms=this.weather.grace_until_ms,
+        lease_ms=int(walk.settings.lease_s * 1000),
+        lease_max_ms=int(max(walk.settings.lease_max_s(lane.operation) for lane in spec.lanes) * 1000),
+        undelivered_ms=int(walk.settings.undelivered_s * 1000),
+        max_crashes=walk.settings.max_crashes,
+    )
+    if healed.back or healed.poisoned:
+        log.info(
+            "job %s: %d items brought back, %d set aside, %d calls lost",
+            job_id,
+            healed.back,
+            healed.poisoned,
+            healed.lost_calls,
+        )
+    for shard in healed.shards:
+        walk.items.compact(job_id, shard)
+    if spec.concurrency is not None:
+        walk.quotas.clear_owners(job_quota(job_id), this.alive)
+    advance(walk, job_id)
+    if state is JobState.CANCELLED and finish(walk, spec):
+        return None
+    return int(walk.settings.sweep_s * 1000)
+
+
+def _pass_deadline(walk: Walk, spec: JobSpec) -> None:
+    if walk.jobs.cancel(spec.id, cause="deadline", by="sweeper", why="what was still pending is cancelled"):
+        log.info("job %s: its deadline passed", spec.id)
+    while walk.jobs.cancel_sweep(spec.id, len(spec.lanes)):
+        pass

@@ -1,0 +1,118 @@
+"""The one place that builds store, operations, provider and dispatcher from the settings."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from batchq import embedded
+from batchq.core.pricing import TABLE
+from batchq.dispatch import Dispatcher, make_app
+from batchq.errors import ConfigurationError
+from batchq.flow.walk import Walk
+from batchq.operations import registry
+from batchq.providers.base import Provider
+from batchq.settings import Settings
+from batchq.store.database import Database
+from batchq.store.fleet import FleetStore
+from batchq.store.items import ItemStore
+from batchq.store.jobs import JobStore
+from batchq.store.quotas import QuotaStore
+
+FOR_EVER = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The settings with the server's address in them, and whether it is the embedded one."""
+
+    settings: Settings
+    embedded: bool
+
+    @property
+    def retention_ms(self) -> int:
+        """How long jobs are kept after their end; 0: for ever."""
+        return FOR_EVER if self.embedded else int(self.settings.retention_s * 1000)
+
+
+def locate(settings: Settings, *, start: bool) -> Place:
+    """Find the job store: the configured server, else this user's embedded one.
+
+    `start` starts the embedded server when it does not run (commands and make do; clients and workers do not).
+    Raises ConfigurationError, ServerError.
+    """
+    if settings.redis_url not in (None, "embedded"):
+        return Place(settings, embedded=False)
+    if start or settings.redis_url == "embedded":
+        server: embedded.EmbeddedServer | None = embedded.start()
+    else:
+        server = embedded.running()
+    if server is None:
+        raise ConfigurationError(
+            "BATCHQ_REDIS_URL is not set and no embedded server of yours is running: set it to your server "
+            "(redis://HOST:6379/0), or run `batchq server start`"
+        )
+    return Place(settings.model_copy(update={"redis_url": server.url}), embedded=True)
+
+
+def database(settings: Settings) -> Database:
+    return Database(settings.store_url, settings.namespace, timeout_s=settings.socket_timeout_s)
+
+
+def load_operations(settings: Settings) -> list[str]:
+    """Import the user's modules; the names of all operations. Raises ConfigurationError."""
+    registry.load(settings.include)
+    return registry.names()
+
+
+def worker_queues(settings: Settings) -> list[str]:
+    """The Celery queues a worker consumes by default: all but the dead letters'."""
+    queues = [settings.control_queue, *(settings.queue_of(name) for name in load_operations(settings))]
+    return list(dict.fromkeys(queues))
+
+
+@cache
+def provider() -> Provider:
+    """This process's Gemini, from the environment. Raises ConfigurationError when it says nothing."""
+    from batchq.providers.gemini import GeminiConfig, GeminiProvider
+
+    return GeminiProvider(GeminiConfig.from_env(os.environ))
+
+
+def has_provider(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process could ask Gemini."""
+    from batchq.providers.gemini import GeminiConfig
+
+    try:
+        GeminiConfig.from_env(environ)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def new_incarnation() -> str:
+    """One life of a process: host, pid, start nonce."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def build_walk(settings: Settings, *, slots: int, project: str = "", incarnation: str | None = None) -> Walk:
+    """Everything the steps of the walk need, for one process of `slots` items at once."""
+    store = database(settings)
+    registry.use(provider)
+    return Walk(
+        settings=settings,
+        jobs=JobStore(store),
+        items=ItemStore(store),
+        fleet=FleetStore(store),
+        quotas=QuotaStore(store),
+        dispatcher=Dispatcher(make_app(settings), settings),
+        operation=registry.get,
+        prices=TABLE,
+        incarnation=incarnation or new_incarnation(),
+        project=project,
+        slots=slots,
+    )

@@ -1,0 +1,88 @@
+"""What a worker does beside running tasks: it beats, it sweeps, it stops claiming at its shutdown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import bootsteps
+from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+
+from batchq import wiring
+from batchq.errors import ConfigurationError
+from workers import life
+
+PREFORK = "prefork"
+
+
+class Heart(bootsteps.StartStopStep):
+    """Begins the life of this worker once its pool stands, before it consumes."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._life: life.Life | None = None
+
+    def create(self, parent: Any) -> None:
+        from workers.app import place
+
+        pool = _pool_name(parent)
+        project = place.settings.project or _project()
+        queues = _queues(parent, place.settings.namespace)
+        options: dict[str, Any] = {"queues": queues, "pool": pool, "project": project}
+        if pool == PREFORK:
+            worker_process_init.connect(_child_begins(options), weak=False)
+        slots = 0 if pool == PREFORK else parent.concurrency
+        self._life = life.begin(life.Life(place.settings, slots=slots, **options))
+        worker_shutting_down.connect(_stop_claiming, weak=False)
+
+    def start(self, parent: Any) -> None:
+        assert self._life is not None
+        # on prefork the children run the items, so they beat; sweeping is the parent's
+        self._life.start(beats=_pool_name(parent) != PREFORK)
+
+    def stop(self, parent: Any) -> None:  # noqa: ARG002
+        if self._life is not None:
+            self._life.stop_claiming()
+
+    def terminate(self, parent: Any) -> None:
+        self.stop(parent)
+
+    def shutdown(self, parent: Any) -> None:  # noqa: ARG002
+        if self._life is not None:
+            self._life.end()
+
+
+def _stop_claiming(**_: Any) -> None:
+    life.current().stop_claiming()
+
+
+def _child_begins(options: dict[str, Any]) -> Any:
+    def begin(**_: Any) -> None:
+        from workers.app import place
+
+        life.begin(life.Life(place.settings, slots=1, **options)).start(sweeps=False)
+
+    return begin
+
+
+@worker_process_shutdown.connect
+def _child_ends(**_: Any) -> None:
+    life.current().end()
+
+
+def _pool_name(worker: Any) -> str:
+    module: str = worker.pool_cls.__module__
+    return module.rpartition(".")[2]
+
+
+def _queues(worker: Any, namespace: str) -> tuple[str, ...]:
+    names = worker.app.amqp.queues.consume_from
+    return tuple(name.removeprefix(f"{namespace}.") for name in names)
+
+
+def _project() -> str:
+    try:
+        return wiring.provider().project
+    except ConfigurationError:
+        return ""

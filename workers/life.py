@@ -1,0 +1,102 @@
+"""One life of a worker process: it beats, it sweeps, and it stops claiming when it is told to end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from batchq import wiring
+from batchq.errors import BatchqError
+from batchq.flow.heal import sweep
+from batchq.flow.walk import Walk
+from batchq.settings import Settings
+from batchq.store.fleet import Beat
+
+log = logging.getLogger("batchq")
+
+
+class Life:
+    """Made where items run: in the worker of gevent and threads, in each child of prefork."""
+
+    def __init__(
+        self, settings: Settings, *, slots: int, queues: Sequence[str], pool: str, project: str
+    ) -> None:
+        self.walk: Walk = wiring.build_walk(settings, slots=slots, project=project)
+        self._settings = settings
+        self._ended = threading.Event()
+        self._beat = Beat(
+            incarnation=self.walk.incarnation,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            slots=slots,
+            queues=tuple(queues),
+            pool=pool,
+            version=version("batchq"),
+            project=project,
+            file_roots=tuple(str(Path(root).resolve()) for root in settings.file_roots),
+            started_ms=int(time.time() * 1000),
+        )
+
+    def start(self, *, beats: bool = True, sweeps: bool = True) -> None:
+        """Beat once before the first item, then on a timer."""
+        if beats:
+            self._try(self._beat_once)
+            self._every(self._settings.heartbeat_s, self._beat_once, "heartbeat")
+        if sweeps:
+            self._every(self._settings.sweep_s, lambda: sweep(self.walk), "sweeper")
+
+    def stop_claiming(self) -> None:
+        """Nothing new is claimed; waits end. Must not block: it runs in gevent's hub."""
+        self.walk.stop.set()
+
+    def end(self) -> None:
+        """After the last item: say goodbye, so that nobody waits for a lease to end."""
+        self.stop_claiming()
+        self._ended.set()
+        self._try(lambda: self.walk.fleet.leave(self.walk.incarnation))
+        self._try(lambda: self.walk.fleet.unlock(self.walk.incarnation))
+
+    def _beat_once(self) -> None:
+        period_ms, lease_ms = int(self._settings.heartbeat_s * 1000), int(self._settings.lease_s * 1000)
+        self.walk.fleet.beat(self._beat, period_ms, lease_ms)
+
+    def _every(self, pause_s: float, what: Callable[[], object], name: str) -> None:
+        def run() -> None:
+            while not self._ended.wait(pause_s):
+                self._try(what)
+
+        threading.Thread(target=run, name=f"batchq {name}", daemon=True).start()
+
+    @staticmethod
+    def _try(what: Callable[[], object]) -> None:
+        try:
+            what()
+        except BatchqError as exc:
+            log.warning("%s", exc)
+        except Exception:
+            log.exception("unexpected error; it goes on")
+
+
+_life: Life | None = None
+
+
+def begin(life: Life) -> Life:
+    """Make it this process's life."""
+    global _life
+    _life = life
+    return life
+
+
+def current() -> Life:
+    """This process's life. A task that runs before it has begun is a mistake in the start-up order."""
+    if _life is None:
+        raise RuntimeError(
+            "a batchq task ran outside a batchq worker: start it with `celery -A workers worker`"
+        )
+    return _life
