@@ -138,6 +138,22 @@ def test_damaged_data_is_told_with_a_command_that_saves_what_can_be_saved(data_d
     assert client(embedded.start(data_dir)).get("kept") == "value"
 
 
+@pytest.mark.parametrize("attempt", ["first", "second"])
+def test_data_that_another_server_wrote_is_not_called_damaged(data_dir: Path, attempt: str) -> None:
+    """Valkey's files look damaged to Redis; here the damage is real and the other server is only on record."""
+    embedded.start(data_dir)
+    embedded.stop(data_dir)
+    append_only_file(data_dir).write_bytes(b"no commands at all\r\n")
+    change_state(data_dir, version="Valkey 99.0.0")
+    if attempt == "second":
+        with pytest.raises(ServerError):
+            embedded.start(data_dir)
+
+    with pytest.raises(ServerError, match=r"written by Valkey 99\.0\.0, .* cannot read it") as error:
+        embedded.start(data_dir)
+    assert "damaged" not in str(error.value)
+
+
 def test_every_one_of_several_starters_is_told_why_it_fails(data_dir: Path) -> None:
     embedded.start(data_dir)
     embedded.stop(data_dir)
