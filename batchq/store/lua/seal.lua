@@ -11,8 +11,8 @@
 --- include clock
 local job, sub, total = KEYS[1], ARGV[2], ARGV[3]
 local known = redis.call("HMGET", job, "state", "sub", "total")
-if known[1] == "pending" and known[2] == sub then return { "ok" } end -- the reply to an earlier seal was lost
-if known[1] ~= "receiving" or known[2] ~= sub then return { "not_yours" } end
+if not known[1] or known[2] ~= sub then return { "not_yours" } end
+if known[1] ~= "receiving" then return { "ok" } end -- the reply to an earlier seal was lost; it may run by now
 if known[3] ~= total then return { "incomplete", known[3] } end
 redis.call("HSET", job, "state", "pending", "digest", ARGV[4], "lanes", ARGV[5], "sealed", int(clock_ms(ARGV[1])))
 return { "ok" }
