@@ -16,10 +16,10 @@ local record = redis.call("HMGET", job, "state", "pending", "processing", "fin",
 if record[5] ~= gen then return { "reopened" } end
 local holder, of = string.match(record[4] or "", "^([^|]*)|(%d+)|")
 if holder ~= owner or of ~= gen then return { "not_yours" } end
+if record[1] ~= "pending" and record[1] ~= "processing" then return { "ok", record[1] } end -- the first reply was lost
 if tonumber(record[2]) + tonumber(record[3]) ~= 0 then return { "reopened" } end
 local state = record[6] == "cancel" and "cancelled" or "completed"
 redis.call("HSET", job, "state", state, "finished", int(now), "holds", "")
-redis.call("HDEL", job, "fin")
 redis.call("RPUSH", log, '{"time":' .. string.format("%.3f", now / 1000) .. ',"change":"' .. state .. '","by":"worker","why":""}')
 if retention > 0 then
   for _, key in ipairs(KEYS) do redis.call("PEXPIRE", key, int(retention)) end
