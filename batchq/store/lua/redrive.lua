@@ -8,7 +8,7 @@
 -- KEYS[6..] rest             every other key of the job: none may expire now
 -- ARGV[1]   now      test clock, "" for the server's
 -- ARGV[2]   schema   of the caller
--- ARGV[3]   first    "1" on the first call of one redrive: the generation rises
+-- ARGV[3]   first    "1" on the first call of one redrive: the generation rises, and at each that reopens a job
 -- ARGV[4]   change   a line of history (JSON without its time), "" for none
 -- ARGV[5..] position, shard, error kind of each
 --
@@ -18,7 +18,7 @@ local job, states, results, log, lane = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS
 local now, schema, first, change = clock_ms(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == "1", ARGV[4]
 local FIRST, WIDTH = 5, 3
 
-local record = redis.call("HMGET", job, "v", "state", "cancel")
+local record = redis.call("HMGET", job, "v", "state", "cancel", "fin")
 if not record[1] or record[2] == "receiving" then return { "gone" } end
 if tonumber(record[1]) > schema then return { "newer" } end
 if record[3] == "cancel" or record[2] == "cancelled" then return { "ended", "cancelled" } end
@@ -48,7 +48,8 @@ redis.call("HINCRBY", lane, "pending", n)
 redis.call("HINCRBY", lane, "redriven", n)
 local cursor = tonumber(redis.call("HGET", lane, "rcur") or lowest)
 redis.call("HSET", lane, "rcur", string.format("%.0f", math.min(cursor, lowest)))
-if first then redis.call("HINCRBY", job, "gen", 1) end
+-- a later slice as well, when the job ended, or a finisher began, since the one before
+if first or record[4] then redis.call("HINCRBY", job, "gen", 1) end
 redis.call("HSET", job, "state", "processing", "fatal_row", "0")
 redis.call("HDEL", job, "finished", "fin", "error", "cancel", "deadline")
 for _, key in ipairs(KEYS) do redis.call("PERSIST", key) end
