@@ -293,6 +293,10 @@ class ItemStore:
         rest = [key for key in keys.all(lanes) if key not in used]
         flat = [part for item in items for part in item]
         args: list[Arg] = [self._db.now_arg, SCHEMA, int(first), change, *flat]
+        # On the agenda before and after: before, should this process die in between; after, should a sweeper
+        # have looked in between and found the job ended still.
+        put_on_agenda = ("ZADD", self._db.keys.due, self._db.server_ms(), job_id)
+        self._db.command(*put_on_agenda)
         answer = self._db.run("redrive", [*used, *rest], args)
         if answer[0] == b"gone":
             raise NotFound(f"no job {job_id}: never there, expired or deleted")
@@ -300,6 +304,8 @@ class ItemStore:
             raise NewerData(f"job {job_id} was stored by a newer batchq: upgrade this one")
         if answer[0] == b"ended":
             raise Conflict(f"job {job_id} is cancelled: its dead letters cannot be redriven")
+        if int(answer[1]):
+            self._db.command(*put_on_agenda)
         return int(answer[1])
 
     # -- reading --------------------------------------------------------------------------------------------

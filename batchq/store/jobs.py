@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchq.core.latency import percentiles
-from batchq.core.lifecycle import HOLD_REASONS, HoldCause, JobState
+from batchq.core.lifecycle import ENDED, HOLD_REASONS, HoldCause, JobState
 from batchq.core.records import Change, JobRecord, JsonObject, Slow
 from batchq.errors import BatchqError, Conflict, NewerData, NotFound
 from batchq.store.database import Database
@@ -291,7 +291,7 @@ class JobStore:
         )
         if reply[0] != b"ok":
             return None
-        self._db.command("ZREM", self._db.keys.due, spec.id)
+        self.forget(spec.id)
         return JobState(reply[1].decode())
 
     def _moved(self, job_id: str, reply: Sequence[bytes]) -> bool:
@@ -346,7 +346,11 @@ class JobStore:
         return bool(self._db.command("EXISTS", self._db.job_keys(job_id).job))
 
     def forget(self, job_id: str) -> None:
+        """Take an ended job off the agenda, unless a redrive has opened it again."""
         self._db.command("ZREM", self._db.keys.due, job_id)
+        state = self._db.command("HGET", self._db.job_keys(job_id).job, "state")
+        if state is not None and JobState(state.decode()) not in ENDED:
+            self.wake(job_id)
 
 
 def _change(change: str, by: str, why: str) -> str:
