@@ -17,6 +17,8 @@ if (redis.call("HGET", job, "ver:" .. k) or "0") ~= version then return { "chang
 if redis.call("EXISTS", job) == 0 then return { "changed" } end
 if string.find(redis.call("GETRANGE", states, base, base + n - 1), "[^SFDX]") then return { "changed" } end
 redis.call("HSET", output, k, blob)
+local left = redis.call("PTTL", job) -- the job has ended: its keys expire at one instant
+if left > 0 then redis.call("PEXPIRE", output, left) end
 local positions = {}
 for pos = base, base + n - 1 do
   positions[#positions + 1] = string.format("%.0f", pos)
