@@ -412,7 +412,7 @@ class ItemStore:
         reply = self._db.run(
             "compact",
             [keys.job, keys.states, keys.output, keys.results],
-            [number, version or b"0", base, n, codec.pack_outcomes(texts)],
+            [SCHEMA, number, version or b"0", base, n, codec.pack_outcomes(texts)],
         )
         return bool(reply[0] == b"ok")
 

@@ -266,7 +266,7 @@ class JobStore:
         reply = self._db.run(
             "cancel_sweep",
             [keys.job, keys.shards, keys.states, keys.flight, *keys.lanes(lanes)],
-            [CANCEL_SHARDS],
+            [SCHEMA, CANCEL_SHARDS],
         )
         return bool(reply[0] == b"1")
 

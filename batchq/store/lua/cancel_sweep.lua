@@ -5,14 +5,15 @@
 -- KEYS[3]   states  STRING  one byte an item
 -- KEYS[4]   flight  HASH    position -> entry of an item in flight
 -- KEYS[5..] lane, back of each lane, in the order of their numbers
--- ARGV[1]   most    shards a call
+-- ARGV[1]   schema  of the caller
+-- ARGV[2]   most    shards a call
 --
 -- Returns  {more}   "1" when another call is needed
 --- include shards
 local job, shards, states, flight = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local most = tonumber(ARGV[1])
-local record = redis.call("HMGET", job, "cancel", "swept", "shards")
-if not record[1] then return { "0" } end
+local schema, most = tonumber(ARGV[1]), tonumber(ARGV[2])
+local record = redis.call("HMGET", job, "cancel", "swept", "shards", "v")
+if not record[1] or tonumber(record[4]) > schema then return { "0" } end
 local k, last = tonumber(record[2] or 0), tonumber(record[3])
 local counts, total = {}, 0
 local stop = math.min(last, k + most)

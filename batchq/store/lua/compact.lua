@@ -4,17 +4,21 @@
 -- KEYS[2]  states   STRING  one byte an item
 -- KEYS[3]  output   HASH    shard -> compressed outcomes
 -- KEYS[4]  results  HASH    position -> outcome not yet compacted
--- ARGV[1]  k        number of the shard
--- ARGV[2]  version  of the shard when the caller began to read; "0" before any redrive
--- ARGV[3]  base     position of its first item
--- ARGV[4]  n        its items
--- ARGV[5]  blob     the compressed outcomes
+-- ARGV[1]  schema   of the caller
+-- ARGV[2]  k        number of the shard
+-- ARGV[3]  version  of the shard when the caller began to read; "0" before any redrive
+-- ARGV[4]  base     position of its first item
+-- ARGV[5]  n        its items
+-- ARGV[6]  blob     the compressed outcomes
 --
 -- Returns  {"ok"} | {"changed"}   redriven since, or an item is open: nothing is written
+--                 | {"gone"} | {"newer"}
 local job, states, output, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local k, version, base, n, blob = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-if (redis.call("HGET", job, "ver:" .. k) or "0") ~= version then return { "changed" } end
-if redis.call("EXISTS", job) == 0 then return { "changed" } end
+local schema, k, version, base, n, blob = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local record = redis.call("HMGET", job, "v", "ver:" .. k)
+if not record[1] then return { "gone" } end
+if tonumber(record[1]) > schema then return { "newer" } end
+if (record[2] or "0") ~= version then return { "changed" } end
 if string.find(redis.call("GETRANGE", states, base, base + n - 1), "[^SFDX]") then return { "changed" } end
 redis.call("HSET", output, k, blob)
 local left = redis.call("PTTL", job) -- the job has ended: its keys expire at one instant
