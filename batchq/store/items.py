@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from batchq.core.lifecycle import STATE_OF_BYTE, ItemByte, ItemState
+from batchq.core.lifecycle import SETTLED, STATE_OF_BYTE, ItemByte, ItemState
 from batchq.core.records import Attempt, ErrorInfo, Outcome, Usage
 from batchq.errors import Conflict, NewerData, NotFound
 from batchq.store import codec
@@ -356,12 +356,14 @@ class ItemStore:
     def shard_results(self, job_id: str, number: int, base: int, n: int) -> Iterator[StoredResult]:
         keys = self._db.job_keys(job_id)
         positions = range(base, base + n)
-        blob, states, packed, loose = self._db.batch(
+        # states before loose, so that what is seen settled has its outcome; loose before packed, because a
+        # compaction in between moves outcomes from the first to the second
+        blob, states, loose, packed = self._db.batch(
             [
                 ("HGET", keys.input, number),
                 ("GETRANGE", keys.states, base, base + n - 1),
-                ("HGET", keys.output, number),
                 ("HMGET", keys.results, *positions),
+                ("HGET", keys.output, number),
             ]
         )
         if blob is None:
@@ -369,15 +371,20 @@ class ItemStore:
         shard = codec.unpack_shard(number, blob)
         compacted = codec.unpack_outcomes(packed) if packed else [None] * n
         for index, (item, byte) in enumerate(zip(shard.items, states.decode(), strict=True)):
+            outcome, state = _outcome(byte, loose[index], compacted[index]), STATE_OF_BYTE[byte]
+            if outcome is not None:
+                state = outcome.status
+            elif state in SETTLED:
+                state = ItemState.PENDING  # redriven since its state was read
             yield StoredResult(
                 position=base + index,
                 ordinal=item.ordinal,
                 id=item.id,
                 lane=shard.lane,
                 shard=number,
-                state=STATE_OF_BYTE[byte],
+                state=state,
                 input=item.input,
-                outcome=_outcome(byte, loose[index], compacted[index]),
+                outcome=outcome,
             )
 
     # -- compacting -----------------------------------------------------------------------------------------
@@ -393,11 +400,12 @@ class ItemStore:
         if not entry:
             return False
         base, n = int(entry[:12]), int(entry[12:17])
-        states, packed, loose = self._db.batch(
+        # loose before packed: another compaction in between moves outcomes from the first to the second
+        states, loose, packed = self._db.batch(
             [
                 ("GETRANGE", keys.states, base, base + n - 1),
-                ("HGET", keys.output, number),
                 ("HMGET", keys.results, *range(base, base + n)),
+                ("HGET", keys.output, number),
             ]
         )
         if packed is not None and not any(loose):
