@@ -241,14 +241,6 @@ def test_the_slowest_ten_are_kept(world: World) -> None:
     assert slow == sorted(enumerate(durations), key=lambda pair: -pair[1])[:10]
 
 
-def test_an_item_that_was_fast_after_its_redrive_is_no_longer_among_the_slowest(world: World) -> None:
-    world.store([(0, range(1))])
-    world.settle(world.lease(0, world.take().ticket), byte=ItemByte.FAILED, duration_ms=5_000)
-    world.redrive(0)
-    world.settle(world.lease(0, world.take().ticket), duration_ms=7)
-    assert [(one.index, one.duration_ms) for one in world.record.slowest] == [(0, 7)]
-
-
 def test_a_settle_names_the_shards_that_are_complete_and_says_when_nothing_is_left(world: World) -> None:
     world.store([(0, range(0, 2)), (0, range(2, 4))], bad=[1])
     leases = world.leases(world.take())
@@ -652,7 +644,7 @@ def test_a_gap_is_an_outage_only_when_nobody_beat(world: World) -> None:
     world.beat("w1", "w2")
     world.go_on(100_000, "w1")
     assert world.fleet.weather().dark_ms == 0
-    assert [beat.incarnation for beat in world.fleet.alive(15_000)] == ["bystander", "w1"]
+    assert {beat.incarnation for beat in world.fleet.alive(15_000)} == {"bystander", "w1"}
     world.outage(2 * PERIOD_MS)
     world.beat("w1")
     assert world.fleet.weather().dark_ms == 0

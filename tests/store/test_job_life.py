@@ -1,0 +1,579 @@
+"""A job from its first shard to its expiry: received, sealed, finished, redriven, compacted, forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from store_world import DAY_MS, STALE_MS, World
+
+from batchq.core.lifecycle import ENDED, HoldCause, ItemByte, ItemState, JobState
+from batchq.errors import BatchqError, Conflict, NewerData, NotFound
+from batchq.store.items import ClaimRequest, Lease, ReleaseKind, Verdict
+from batchq.store.jobs import FINISHER_STALE_MS, Lane
+from batchq.store.keys import SCHEMA
+
+LANES = [Lane(0, "generate", "model")]
+
+
+def begin(world: World, sub: str) -> str:
+    return world.jobs.begin("job", sub, {"operation": "generate"}, STALE_MS).answer
+
+
+# -- receiving ------------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_is_being_received_is_in_no_list_and_runs_nothing(world: World) -> None:
+    begin(world, "a")
+    world.put("job", "a", 0, 0, 0, range(2))
+    assert list(world.jobs.each()) == []
+    for look in (world.jobs.record, world.jobs.spec, world.jobs.state):
+        with pytest.raises(NotFound):
+            look("job")
+    assert world.items.take("job", 0, 10, 10).positions == ()
+    assert world.jobs.finish_begin("job", "f") is None
+    with pytest.raises(NotFound):
+        world.jobs.cancel("job", by="person")
+    world.jobs.seal("job", "a", 2, "digest", LANES)
+    assert [record.id for record in world.jobs.each()] == ["job"]
+    assert world.items.take("job", 0, 10, 10).positions == (0, 1)
+
+
+def test_a_second_submission_finds_the_first_busy_while_it_beats(world: World) -> None:
+    assert begin(world, "a") == "new"
+    for _ in range(3):
+        world.database.now_ms = world.now_ms + STALE_MS
+        assert not world.jobs.stale_submission("job", STALE_MS)
+        assert world.jobs.beat_submission("job", "a")
+    assert begin(world, "b") == "busy"
+    assert not world.jobs.beat_submission("job", "b")
+    world.database.now_ms = world.now_ms + STALE_MS
+    world.put("job", "a", 0, 0, 0, range(1))  # a shard is a sign of life as well
+    world.database.now_ms = world.now_ms + STALE_MS
+    assert begin(world, "b") == "busy"
+
+
+def test_a_dead_submission_is_taken_over_and_the_zombie_can_write_nothing(world: World) -> None:
+    begin(world, "a")
+    world.put("job", "a", 0, 0, 0, range(3))
+    world.jobs.put_file("job", "a", "digest", b"bytes")
+    world.database.now_ms = world.now_ms + STALE_MS + 1
+    assert world.jobs.stale_submission("job", STALE_MS)
+    assert begin(world, "b") == "taken_over"
+    before = world.everything()
+    with pytest.raises(Conflict):
+        world.put("job", "a", 1, 3, 0, range(3, 5))
+    with pytest.raises(Conflict):
+        world.jobs.put_file("job", "a", "other", b"bytes")
+    with pytest.raises(Conflict):
+        world.jobs.seal("job", "a", 3, "digest", LANES)
+    world.jobs.abandon("job", "a")
+    assert not world.jobs.beat_submission("job", "a")
+    assert world.everything() == before
+    assert world.items.file("job", "digest") is None
+    world.put("job", "b", 0, 0, 0, range(1))
+    world.jobs.seal("job", "b", 1, "digest", LANES)
+    world.spec = world.jobs.spec("job")
+    assert world.counts == {"pending": 1}
+
+
+def test_the_same_shard_again_overwrites_itself(world: World) -> None:
+    begin(world, "a")
+    for _ in range(2):  # the first reply was lost
+        world.put("job", "a", 0, 0, 0, range(3), bad=[1])
+        world.put("job", "a", 1, 3, 0, range(3, 5))
+    world.put("job", "a", 0, 0, 0, range(3), bad=[1])
+    world.jobs.seal("job", "a", 5, "digest", LANES)
+    world.spec = world.jobs.spec("job")
+    assert world.counts == {"pending": 4, "failed": 1}
+    assert world.record.errors == {"INVALID_ARGUMENT": 1}
+    assert world.take().positions == (0, 2, 3, 4)
+    assert [result.id for result in world.results()] == [f"item-{n}" for n in range(5)]
+
+
+@pytest.mark.parametrize("since", ["at once", "after its first item went out", "after its end"])
+def test_a_seal_is_repeated_safely_after_a_lost_reply(world: World, since: str) -> None:
+    world.store([(0, range(2))])
+    if since != "at once":
+        leases = world.leases(world.take())
+        if since == "after its end":
+            world.settle(*leases.values())
+            world.finish()
+    state, counts = world.record.state, world.counts
+    world.jobs.seal("job", "sub", 2, "digest", LANES)
+    assert (world.record.state, world.counts) == (state, counts)
+
+
+def test_a_seal_that_misses_items_is_refused(world: World) -> None:
+    begin(world, "a")
+    world.put("job", "a", 0, 0, 0, range(2))
+    with pytest.raises(BatchqError, match="holds 2 items"):
+        world.jobs.seal("job", "a", 3, "digest", LANES)
+    assert world.jobs.stale_submission("job", -1)
+
+
+def test_what_is_sealed_is_found_again_with_its_digest(world: World) -> None:
+    world.store([(0, range(1))])
+    found = world.jobs.begin("job", "again", {}, STALE_MS)
+    assert (found.answer, found.digest, found.state) == ("exists", "digest", "pending")
+    assert world.counts == {"pending": 1}
+
+
+def test_what_a_broken_off_submission_left_is_dropped_whole(world: World) -> None:
+    begin(world, "a")
+    world.put("job", "a", 0, 0, 0, range(3), bad=[0])
+    world.jobs.put_file("job", "a", "digest", b"bytes")
+    assert world.jobs.due(10) == []
+    world.database.now_ms = world.now_ms + STALE_MS
+    assert world.jobs.due(10) == ["job"]
+    world.jobs.abandon("job")
+    assert world.everything() == {}
+
+
+def test_a_sealed_job_is_not_abandoned(world: World) -> None:
+    world.store([(0, range(1))])
+    before = world.everything()
+    world.jobs.abandon("job")
+    assert world.everything() == before
+
+
+# -- finishing ------------------------------------------------------------------------------------------------
+
+
+def test_a_job_finishes_when_its_last_item_is_settled_and_not_before(world: World) -> None:
+    world.store([(0, range(2))], bad=[0])
+    assert world.finish() is None
+    lease = world.leases(world.take())[1]
+    assert world.finish() is None
+    world.settle(lease)
+    assert "job" in world.jobs.due(10)
+    assert world.finish() == "completed"
+    assert world.record.finished_at == world.now_ms / 1000
+    assert world.jobs.due(10) == []
+    assert world.finish() is None
+    assert [line.change for line in world.record.history] == ["completed"]
+
+
+def test_a_job_of_which_no_item_can_be_sent_finishes_too(world: World) -> None:
+    world.store([(0, range(2))], bad=[0, 1])
+    assert world.take().positions == ()
+    assert world.finish() == "completed"
+
+
+def test_of_two_finishers_one_begins_and_the_other_takes_over_only_when_it_is_dead(world: World) -> None:
+    world.store([(0, range(1))], bad=[0])
+    generation = world.jobs.finish_begin("job", "a")
+    assert generation == 0
+    assert world.jobs.finish_begin("job", "b") is None
+    assert world.jobs.finish_begin("job", "a") == generation
+    world.database.now_ms = world.now_ms + FINISHER_STALE_MS + 1
+    assert world.jobs.finish_begin("job", "b") == generation
+    assert world.jobs.finish_commit(world.spec, "a", generation) is None
+    assert world.jobs.finish_commit(world.spec, "b", generation) is JobState.COMPLETED
+
+
+def test_a_commit_is_repeated_safely_after_a_lost_reply(world: World) -> None:
+    world.store([(0, range(1))], bad=[0], retention_ms=DAY_MS)
+    generation = world.jobs.finish_begin("job", "a")
+    assert generation is not None
+    assert world.jobs.finish_commit(world.spec, "a", generation) is JobState.COMPLETED
+    before = world.record
+    world.database.now_ms = world.now_ms + 500
+    assert world.jobs.finish_commit(world.spec, "a", generation) is JobState.COMPLETED
+    assert (world.record.history, world.record.finished_at) == (before.history, before.finished_at)
+
+
+def test_a_commit_fails_when_a_redrive_opened_the_job_meanwhile(world: World) -> None:
+    world.store([(0, range(1))])
+    world.settle(world.leases(world.take())[0], byte=ItemByte.DEAD_LETTER)
+    old = world.jobs.finish_begin("job", "a")
+    assert old is not None
+    world.redrive(0)
+    assert world.jobs.finish_commit(world.spec, "a", old) is None
+    world.settle(world.leases(world.take())[0])
+    assert world.jobs.finish_commit(world.spec, "a", old) is None  # not even when all is settled again
+    new = world.jobs.finish_begin("job", "a")
+    assert new == old + 1
+    assert world.jobs.finish_commit(world.spec, "a", new) is JobState.COMPLETED
+
+
+def test_a_finished_job_leaves_the_agenda_unless_it_was_opened_again(world: World) -> None:
+    world.finished_with(ItemByte.FAILED)
+    world.redrive(0)
+    assert world.jobs.due(10) == ["job"]  # whoever redrove it may die before it sends a message
+    world.jobs.forget("job")  # the last step of a finisher that was held up
+    assert world.jobs.due(10) == ["job"]
+    world.settle(world.leases(world.take())[0])
+    world.finish()
+    world.jobs.wake("job")
+    world.jobs.forget("job")
+    assert world.jobs.due(10) == []
+
+
+def test_a_running_job_is_not_deleted_and_an_ended_one_is_deleted_whole(world: World) -> None:
+    world.store([(0, range(1))], bad=[0])
+    with pytest.raises(Conflict, match="cancel it first"):
+        world.jobs.delete("job")
+    world.finish()
+    world.jobs.delete("job")
+    assert world.everything() == {}
+
+
+# -- redriving ------------------------------------------------------------------------------------------------
+
+
+def test_a_redrive_opens_a_finished_job_again_and_its_counts_and_results_come_right(world: World) -> None:
+    world.store([(0, range(0, 2)), (0, range(2, 4))])
+    leases = world.leases(world.take())
+    world.settle(leases[0], text="good")
+    world.settle(leases[1], leases[2], byte=ItemByte.FAILED, text="bad")
+    world.settle(leases[3], byte=ItemByte.DEAD_LETTER, text="tired")
+    assert world.finish() == "completed"
+    assert world.items.compact("job", 0)
+    assert world.redrive(0, 1, 3) == 2  # a success is nothing to redrive
+    assert (world.record.state, world.record.finished_at) == (JobState.PROCESSING, None)
+    assert world.counts == {"succeeded": 1, "failed": 1, "pending": 2}
+    assert world.record.errors == {"INVALID_ARGUMENT": 1}
+    assert world.texts() == ["good", None, "bad", None]
+    assert world.redrive(1, 3) == 0  # once is enough
+    take = world.take()
+    assert take.positions == (1, 3)
+    again = world.leases(take)
+    assert [lease.attempts for lease in again.values()] == [1, 1]
+    assert world.settle(again[1], text="better").complete == (0,)
+    world.settle(again[3], text="best")
+    assert world.finish() == "completed"
+    assert world.counts == {"succeeded": 3, "failed": 1}
+    assert world.texts() == ["good", "better", "bad", "best"]
+    assert world.items.compact("job", 0)
+    assert world.items.compact("job", 1)
+    assert world.items.loose_shards("job") == []
+    assert world.texts() == ["good", "better", "bad", "best"]
+
+
+def test_an_old_lease_or_message_cannot_settle_what_was_redriven(world: World) -> None:
+    world.store([(0, range(1))])
+    take = world.take()
+    old = world.leases(take)[0]
+    world.settle(old, byte=ItemByte.FAILED)
+    world.redrive(0)
+    assert world.settle(old, text="zombie").answers == ("stale",)
+    assert world.claim_one(0, take.ticket, "w1", nonce=old.nonce).verdict is Verdict.SUPERSEDED
+    again = world.take()
+    assert world.claim_one(0, take.ticket, "w1").verdict is Verdict.SUPERSEDED
+    assert world.settle(old, text="zombie").answers == ("stale",)
+    world.settle(world.leases(again)[0], text="second")
+    assert world.texts() == ["second"]
+
+
+def test_a_redrive_in_slices_is_one_generation_while_the_job_runs(world: World) -> None:
+    world.finished_with(ItemByte.FAILED, items=3)
+    world.redrive(0)
+    world.redrive(1, first=False)
+    assert world.field("gen") == "1"
+    assert [line.change for line in world.record.history] == ["completed", "redrive"]
+
+
+def test_a_late_slice_of_a_redrive_that_opens_the_job_anew_is_a_generation_of_its_own(world: World) -> None:
+    world.finished_with(ItemByte.FAILED, items=2)
+    world.redrive(0)
+    world.settle(world.leases(world.take())[0])
+    assert world.finish() == "completed"  # between two slices
+    world.redrive(1, first=False)
+    assert world.field("gen") == "2"
+    world.settle(world.leases(world.take())[1])
+    generation = world.jobs.finish_begin("job", "a")
+    assert generation == 2
+    world.database.command("HSET", world.database.job_keys("job").job, "n_S", "1", "n_F", "1")
+    world.database.command("SETRANGE", world.database.job_keys("job").states, 1, "F")
+    world.redrive(1, first=False)  # this one meets a finisher at work
+    assert world.field("gen") == "3"
+
+
+def test_the_first_slice_may_find_nothing_and_the_generation_rises_all_the_same(world: World) -> None:
+    world.finished_with(ItemByte.FAILED, items=2)
+    assert world.redrive(0) == 1
+    world.settle(world.leases(world.take())[0])
+    world.finish()
+    assert world.redrive(0) == 0  # succeeded since it was listed
+    assert world.field("gen") == "1"
+    assert world.redrive(1, first=False) == 1
+    assert world.field("gen") == "2"
+
+
+def test_a_cancelled_job_is_not_redriven(world: World) -> None:
+    world.store([(0, range(2))], bad=[0])
+    world.jobs.cancel("job", by="person")
+    with pytest.raises(Conflict):
+        world.redrive(0)
+    world.jobs.cancel_sweep("job", 1)
+    world.finish()
+    with pytest.raises(Conflict):
+        world.redrive(0)
+
+
+def test_a_redrive_after_the_deadline_runs_without_one(world: World) -> None:
+    world.store([(0, range(2))], bad=[0])
+    world.jobs.cancel("job", cause="deadline", by="sweeper")
+    world.jobs.cancel_sweep("job", 1)
+    world.finish()
+    assert world.redrive(0) == 1
+    assert world.take().positions == (0,)
+    assert world.counts == {"processing": 1, "cancelled": 1}
+    assert world.record.reason is None
+
+
+def test_a_redrive_of_one_lane_leaves_the_other_alone(world: World) -> None:
+    world.store([(0, (0, 2)), (1, (1, 3))])
+    for lane in (0, 1):
+        leases = world.leases(world.take(lane=lane), lane=lane).values()
+        world.settle(*leases, byte=ItemByte.FAILED, lane=lane)
+    world.finish()
+    assert world.redrive(2, 3, lane=1) == 2
+    assert world.take(lane=0).positions == ()
+    assert world.take(lane=1).positions == (2, 3)
+
+
+# -- compacting -----------------------------------------------------------------------------------------------
+
+
+def test_a_shard_is_compacted_only_when_it_is_complete(world: World) -> None:
+    world.store([(0, range(2))])
+    leases = world.leases(world.take())
+    world.settle(leases[0], text="one")
+    assert not world.items.compact("job", 0)
+    world.settle(leases[1], text="two")
+    assert world.items.loose_shards("job") == [0]
+    assert world.items.compact("job", 0)
+    assert world.items.compact("job", 0)
+    keys = world.database.job_keys("job")
+    assert world.database.command("EXISTS", keys.results) == 0
+    assert world.texts() == ["one", "two"]
+    assert not world.items.compact("job", 1)  # there is none
+
+
+def late_script(world: World) -> Callable[[], str]:
+    """Have the next compaction read now and write only when the returned call is made."""
+    kept: list[tuple[list[str], list[object]]] = []
+
+    def keep(script: str, keys: object, args: object) -> bool:
+        if script == "compact":
+            kept.append((list(keys), list(args)))  # type: ignore[call-overload]
+        return script != "compact"
+
+    world.database.before_script = keep  # type: ignore[attr-defined]
+
+    def write() -> str:
+        world.database.before_script = None  # type: ignore[attr-defined]
+        keys, args = kept.pop()
+        return str(world.database.run("compact", keys, args)[0].decode())  # type: ignore[arg-type]
+
+    return write
+
+
+def test_a_compaction_that_read_before_a_redrive_writes_nothing_after_it(world: World) -> None:
+    world.store([(0, range(2))])
+    leases = world.leases(world.take())
+    world.settle(leases[0], text="kept")
+    world.settle(leases[1], byte=ItemByte.FAILED, text="old")
+    late = late_script(world)
+    assert not world.items.compact("job", 0)
+    world.redrive(1)
+    assert late() == "changed"  # open
+    world.settle(world.leases(world.take())[1], text="new")
+    world.redrive()
+    late = late_script(world)
+    assert not world.items.compact("job", 0)
+    assert late() == "ok"
+    assert world.texts() == ["kept", "new"]
+
+
+def test_a_late_compaction_does_not_swallow_the_outcome_of_a_redrive(world: World) -> None:
+    world.store([(0, range(1))])
+    world.settle(world.leases(world.take())[0], byte=ItemByte.FAILED, text="old")
+    late = late_script(world)
+    assert not world.items.compact("job", 0)
+    world.redrive(0)
+    world.settle(world.leases(world.take())[0], text="new")
+    assert late() == "changed"
+    assert world.texts() == ["new"]
+
+
+def test_two_compactions_at_once_lose_nothing(world: World) -> None:
+    world.store([(0, range(2))])
+    world.settle(*world.leases(world.take()).values(), text="kept")
+    database = world.database
+    calls = 0
+
+    def other_compaction() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == step:
+            database.meanwhile = None  # type: ignore[attr-defined]
+            assert world.items.compact("job", 0)
+
+    for step in range(1, 6):  # before each of the five commands that a compaction reads with
+        calls = 0
+        world.redrive()
+        database.meanwhile = other_compaction  # type: ignore[attr-defined]
+        world.items.compact("job", 0)
+        database.meanwhile = None  # type: ignore[attr-defined]
+        assert calls >= step
+        assert world.texts() == ["kept", "kept"], f"the other came before command {step}"
+        _loosen(world)
+
+
+def _loosen(world: World) -> None:
+    """Put the outcomes back where a settle leaves them."""
+    from batchq.store import codec
+
+    keys = world.database.job_keys("job")
+    blob = world.database.command("HGET", keys.output, 0)
+    for at, raw in enumerate(codec.unpack_outcomes(blob)):
+        world.database.command("HSET", keys.results, at, codec.dump(raw))
+    world.database.command("DEL", keys.output)
+
+
+@pytest.mark.parametrize("step", range(1, 6))
+@pytest.mark.parametrize("change", ["compact", "redrive", "redrive and settle"])
+def test_a_reader_sees_every_outcome_whatever_happens_between_its_commands(
+    world: World, change: str, step: int
+) -> None:
+    world.store([(0, range(2))])
+    leases = world.leases(world.take())
+    world.settle(leases[0], text="kept")
+    world.settle(leases[1], byte=ItemByte.FAILED, text="old")
+    database, calls = world.database, 0
+
+    def others() -> None:
+        nonlocal calls
+        calls += 1
+        if calls != step:
+            return
+        if change == "compact":
+            assert world.items.compact("job", 0)
+            return
+        items = [(1, 0, "INVALID_ARGUMENT")]
+        assert world.items.redrive("job", 0, items, first=True, change="", lanes=1) == 1
+        if change == "redrive and settle":
+            world.settle(world.leases(world.take())[1], text="new")
+
+    database.meanwhile = others  # type: ignore[attr-defined]
+    kept, other = world.results()
+    database.meanwhile = None  # type: ignore[attr-defined]
+    assert (kept.state, kept.outcome is not None) == (ItemState.SUCCEEDED, True)
+    if change == "compact":
+        assert other.state is ItemState.FAILED
+    if other.state in (ItemState.SUCCEEDED, ItemState.FAILED):
+        assert other.outcome is not None
+        assert other.outcome.status is other.state
+    else:
+        assert other.outcome is None
+
+
+# -- expiry ---------------------------------------------------------------------------------------------------
+
+
+def ttls(world: World) -> set[int]:
+    """The instants at which the keys of the job expire, Unix ms; -1: never."""
+    names = world.database.command("KEYS", "*{job}*")
+    assert len(names) >= 6
+    return {world.database.command("PEXPIRETIME", name) for name in names}
+
+
+def test_all_keys_of_a_job_expire_together_and_a_redrive_keeps_them_all(world: World) -> None:
+    world.finished_with(ItemByte.FAILED, items=2, shards=2, retention_ms=DAY_MS)
+    (instant,) = ttls(world)
+    assert instant > 0
+    world.items.compact("job", 0)
+    assert world.redrive(0) == 1
+    assert ttls(world) == {-1}
+    world.settle(world.leases(world.take())[0])
+    assert world.finish() == "completed"
+    (instant,) = ttls(world)
+    assert instant > 0
+
+
+def test_what_is_compacted_after_the_end_expires_with_the_job(world: World) -> None:
+    world.finished_with(ItemByte.FAILED, items=2, shards=2, retention_ms=DAY_MS)
+    world.items.compact("job", 0)
+    world.items.compact("job", 1)
+    assert len(ttls(world)) == 1
+
+
+def test_a_job_without_retention_stays_for_ever(world: World) -> None:
+    world.finished_with(ItemByte.FAILED, items=2, shards=2)
+    assert ttls(world) == {-1}
+
+
+def test_what_expired_is_gone_for_every_caller_and_leaves_nothing_behind(world: World) -> None:
+    world.finished_with(ItemByte.FAILED, retention_ms=DAY_MS)
+    world.database.command("DEL", *world.database.job_keys("job").all(1))
+    with pytest.raises(NotFound):
+        world.items.redrive("job", 0, [(0, 0, "X")], first=True, change="", lanes=1)
+    with pytest.raises(NotFound):
+        world.jobs.hold("job", HoldCause.PERSON, "", "person")
+    assert world.take().positions == ()
+    assert world.claim_one(0, 1, "w1").verdict is Verdict.GONE
+    lease = Lease(0, "n", 0, 1, 0, 0, 0, ())
+    assert world.settle(lease).answers == ("stale",)
+    assert world.release(lease).answer == "stale"
+    assert world.items.mark_begun("job", "w1", [lease]) == ["stale"]
+    assert world.heal().back == 0
+    assert not world.items.compact("job", 0)
+    assert not world.jobs.cancel_sweep("job", 1)
+    assert world.finish() is None
+    world.jobs.forget("job")
+    assert list(world.jobs.each()) == []
+    assert world.everything() == {}
+
+
+# -- a newer batchq's data ------------------------------------------------------------------------------------
+
+
+def test_what_a_newer_batchq_stored_is_left_alone_by_every_call(world: World) -> None:
+    world.store([(0, range(4))])
+    lease = world.leases(world.take(2))[0]
+    world.settle(lease, byte=ItemByte.FAILED)
+    keys = world.database.job_keys("job")
+    world.jobs.forget("job")
+    world.database.command("HSET", keys.job, "v", SCHEMA + 1, "cancel", "cancel")
+    world.go_on(300_000)
+    before = {key: value for key, value in world.everything().items() if b"{job}" in key}
+    assert world.take().positions == ()
+    request = ClaimRequest(1, 1, "n", begun=True)
+    assert world.items.claim("job", 0, "w2", [request])[0].verdict is Verdict.NEWER
+    assert world.heal().back == 0
+    refusals: list[Callable[[], object]] = [
+        lambda: world.jobs.begin("job", "b", {}, STALE_MS),
+        lambda: world.jobs.spec("job"),
+        lambda: world.jobs.record("job"),
+        lambda: world.jobs.state("job"),
+        lambda: world.jobs.hold("job", HoldCause.PERSON, "", "person"),
+        lambda: world.jobs.unhold("job", None, "person"),
+        lambda: world.jobs.cancel("job", by="person"),
+        lambda: world.jobs.delete("job"),
+        lambda: world.items.redrive("job", 0, [(0, 0, "X")], first=True, change="", lanes=1),
+    ]
+    for refused in refusals:
+        with pytest.raises(NewerData):
+            refused()
+    assert not world.jobs.cancel_sweep("job", 1)
+    assert world.finish() is None
+    world.database.command("SET", keys.states, "FFFF")  # complete, as far as an older one can tell
+    before[keys.states.encode()] = world.everything()[keys.states.encode()]
+    assert not world.items.compact("job", 0)
+    for put in (
+        lambda: world.put("job", "sub", 1, 4, 0, range(4, 5)),
+        lambda: world.jobs.put_file("job", "sub", "digest", b""),
+    ):
+        with pytest.raises(Conflict):
+            put()
+    assert {key: value for key, value in world.everything().items() if b"{job}" in key} == before
+    assert list(world.jobs.each()) == []
+
+
+def test_an_end_is_one_of_the_states_that_the_contract_calls_ends(world: World) -> None:
+    world.finished_with(ItemByte.SUCCEEDED)
+    assert world.jobs.state("job") in ENDED
+    assert world.release(Lease(0, "n", 0, 1, 0, 0, 0, ()), ReleaseKind.RETRY).answer == "stale"
