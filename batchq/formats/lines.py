@@ -38,6 +38,7 @@ class Unreadable:
     """A line that is no text; the reader makes a complaint of it and goes on."""
 
     problem: str
+    text: str = "\n"  # what can be made of it, for a reader that must find the end of a quoted cell
 
 
 class Lines:
@@ -90,12 +91,14 @@ class Lines:
                     if not found:
                         return
                 elif b"\0" in raw:
-                    yield Unreadable("it holds a NUL byte: is this a binary file?")
+                    yield Unreadable(
+                        "it holds a NUL byte: is this a binary file?", raw.decode(errors="replace")
+                    )
                 elif raw:
                     try:
                         text = raw.decode()
                     except UnicodeDecodeError as exc:
-                        yield Unreadable(_not_utf8(exc, self._source))
+                        yield Unreadable(_not_utf8(exc, self._source), raw.decode(errors="replace"))
                     else:
                         yield text
         except OSError as exc:

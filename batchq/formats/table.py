@@ -105,7 +105,7 @@ class Table:
 
 
 class _Source:
-    """Lines for csv.reader, which cannot be told of a bad one: it gets an empty line and the row is spoilt."""
+    """Lines for csv.reader, which cannot be told of a bad one: it gets what is left of it, and the row is spoilt."""
 
     def __init__(self, lines: Lines) -> None:
         self._lines = iter(lines)
@@ -124,7 +124,7 @@ class _Source:
         self.number += 1
         if isinstance(line, Unreadable):
             self.spoilt = self.spoilt or line.problem
-            return "\n"
+            line = line.text
         self._row_size += len(line)
         if self._row_size > MAX_LINE_BYTES:
             # An error, so that csv.reader drops what it has gathered; it starts afresh with the next line.

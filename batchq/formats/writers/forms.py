@@ -58,7 +58,8 @@ FORM_WRITERS: dict[str, Callable[[Iterable[Result]], Iterator[bytes]]] = {
 
 def _csv_row(cells: Iterable[Json]) -> bytes:
     out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\n").writerow(cells)
+    # RFC 4180's line end: with "\n" alone, Python before 3.13 leaves a carriage return in a cell unquoted.
+    csv.writer(out, lineterminator="\r\n").writerow(cells)
     return utf8(out.getvalue())
 
 
