@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import threading
+import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from batchq.core.records import JsonObject
 from batchq.errors import Fatal, Unavailable
@@ -17,6 +19,8 @@ from batchq.providers.gemini.config import GeminiConfig
 
 if TYPE_CHECKING:
     from google import genai
+
+T = TypeVar("T")
 
 MOST_CALLS = 400  # at once in one process; the rest wait for a connection, inside their deadline
 PREFLIGHT_S = 10.0
@@ -44,38 +48,43 @@ class GeminiProvider:
         return self._config.project
 
     def generate(self, model: str, request: Request, *, timeout_s: float) -> JsonObject:
-        from batchq.providers.gemini.errors import typed
-        from batchq.providers.gemini.requests import config_of
-        from batchq.providers.gemini.transport import exchange
+        def ask(client: genai.Client) -> None:
+            from batchq.providers.gemini.requests import config_of
 
-        with exchange(timeout_s) as seen:
-            try:
-                contents: Any = list(request.contents)
-                self._client().models.generate_content(
-                    model=model, contents=contents, config=config_of(request.config)
-                )
-                return read_answer(seen.body)
-            except Exception as exc:
-                raise typed(exc, self._config, seen) from exc
+            contents: Any = list(request.contents)
+            client.models.generate_content(model=model, contents=contents, config=config_of(request.config))
+
+        return self._call(ask, timeout_s, read_answer)
 
     def preflight(self, models: Iterable[str]) -> None:
+        ends = time.monotonic() + PREFLIGHT_S
+        for model in dict.fromkeys(models):
+            ask = functools.partial(_ask_for, model=model)
+            try:
+                self._call(ask, ends - time.monotonic(), len)
+            except Fatal as error:
+                self._refuse(model, error)
+
+    def _call(self, ask: Callable[[genai.Client], Any], timeout_s: float, read: Callable[[bytes], T]) -> T:
+        """Ask, and read the answer's bytes; whatever goes wrong comes out as one of our errors."""
         from batchq.providers.gemini.errors import typed
-        from batchq.providers.gemini.transport import exchange
+        from batchq.providers.gemini.transport import Exchange, exchange
 
-        with exchange(PREFLIGHT_S) as seen:
-            for model in dict.fromkeys(models):
-                try:
-                    self._client().models.get(model=model)
-                except Exception as exc:
-                    self._refuse(model, typed(exc, self._config, seen))
+        seen = Exchange(deadline=0.0)
+        try:
+            client = self._client()  # building it is no part of the call's time
+            with exchange(timeout_s) as seen:
+                ask(client)
+            return read(seen.body)
+        except Exception as exc:
+            raise typed(exc, self._config, seen) from exc
 
-    def _refuse(self, model: str, error: Exception) -> NoReturn:
-        if isinstance(error, Fatal) and error.code == 404:
-            where = self._config.where
-            raise Fatal(
-                f"{where} has no model {model!r}: {error.message}", code=404, kind=error.kind
-            ) from error
-        raise error
+    def _refuse(self, model: str, error: Fatal) -> NoReturn:
+        if error.code != 404:
+            raise error
+        raise Fatal(
+            f"{self._config.where} has no model {model!r}: {error.message}", code=404, kind=error.kind
+        ) from error
 
     def close(self) -> None:
         with self._building:
@@ -147,6 +156,10 @@ class _Built:
     def close(self) -> None:
         self._http.close()
         self._transport.close()
+
+
+def _ask_for(client: genai.Client, model: str) -> object:
+    return client.models.get(model=model)
 
 
 def read_answer(body: bytes) -> JsonObject:

@@ -138,14 +138,14 @@ def look_up(host: str, port: int, timeout_s: float) -> list[str]:
     if host.replace(".", "").isdigit() or ":" in host:
         return [host]
     found: list[str] = []
-    failed: list[OSError] = []
+    failed: list[Exception] = []
     done = threading.Event()
 
     def ask() -> None:
         try:
             for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
                 found.append(str(address[0]))
-        except OSError as exc:
+        except (OSError, UnicodeError) as exc:  # UnicodeError: a label that is too long
             failed.append(exc)
         finally:
             done.set()
