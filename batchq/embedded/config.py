@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from hashlib import sha256
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def _quoted(value: str) -> bytes:
     return b'"' + raw + b'"'
 
 
-def listen_on(folder: Folder, busy: set[int]) -> tuple[str | None, int | None]:
+def listen_on(folder: Folder, busy: Set[int | None]) -> tuple[str | None, int | None]:
     """(socket, port), one of them None: a unix socket where a path is short enough, else a port of 127.0.0.1.
 
     The same folder gets the same place again, so that clients find a restarted server. Only the server itself

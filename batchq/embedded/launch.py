@@ -6,6 +6,7 @@ import os
 import secrets
 import subprocess
 import time
+from collections.abc import Set
 from dataclasses import dataclass, replace
 
 from batchq.embedded import binary, config, trouble
@@ -26,7 +27,7 @@ class Launch:
     log_start: int  # byte of the log where its part begins
 
 
-def launch(folder: Folder, lock: int, busy: set[int]) -> Launch:
+def launch(folder: Folder, lock: int, busy: Set[int | None]) -> Launch:
     """Start a server in a folder whose lock we hold, and hand the lock over to it. Does not wait for it.
 
     Closes `lock`: from here on the server's own copy of it says that it lives. The state is complete before

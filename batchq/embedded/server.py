@@ -18,7 +18,7 @@ POLL_S = 0.02
 REFUSAL_S = (
     2.5  # a server tries its append-only file again each second: so long may a full disk have been full
 )
-STARTS = 20  # in one call, when port after port turns out to be taken
+STARTS = 20  # in one call, when port after port turns out to be taken or somebody stops what we start
 
 
 def running(data_dir: Path | None = None) -> EmbeddedServer | None:
@@ -42,8 +42,7 @@ def start(data_dir: Path | None = None, *, timeout_s: float = 10) -> EmbeddedSer
     folder = Folder.at(data_dir)
     folder.create()
     patience = _Patience(timeout_s)
-    launched: Launch | None = None
-    busy: set[int] = set()
+    launches: list[Launch] = []
     while True:
         seen = look(folder)
         if seen is not None and not seen.loading:
@@ -51,9 +50,9 @@ def start(data_dir: Path | None = None, *, timeout_s: float = 10) -> EmbeddedSer
         if seen is not None:
             patience.renew(seen.loaded_bytes)
         elif (lock := folder.acquire()) is not None:  # nobody serves the folder: it is up to us
-            if launched is not None:
-                _may_try_again(folder, launched, busy, lock)
-            launched = launch(folder, lock, busy)
+            if launches:
+                _check_may_try_again(folder, launches[-1], len(launches), lock)
+            launches.append(launch(folder, lock, busy={one.state.port for one in launches}))
         if patience.ended:
             raise _silent(folder, timeout_s)
         time.sleep(POLL_S)
@@ -169,17 +168,18 @@ def _if_it_writes(folder: Folder, seen: Sighting) -> EmbeddedServer:
     return seen.server
 
 
-def _may_try_again(folder: Folder, launched: Launch, busy: set[int], lock: int) -> None:
-    """The server we launched is dead. Fine if only its port was taken, else raises ServerError."""
-    state = launched.state
-    taken = trouble.ADDRESS_TAKEN.search(trouble.log_tail(folder, launched.log_start))
-    if taken and state.port is not None and len(busy) < STARTS:
-        busy.add(state.port)
+def _check_may_try_again(folder: Folder, launched: Launch, starts: int, lock: int) -> None:
+    """The server we launched is dead. Closes the lock and raises ServerError unless another start may do better.
+
+    It may when only its port was taken, or when it did start: then somebody stopped it before we saw it.
+    """
+    log = trouble.log_since(folder, launched.log_start)
+    if starts < STARTS and (trouble.ADDRESS_TAKEN.search(log) or trouble.STARTED.search(log)):
         return
     try:
         if launched.former:
             folder.write_state(launched.former)  # it says which server wrote the data
-        raise trouble.died(folder, state, launched.former, launched.log_start)
+        raise trouble.died(folder, launched.state, launched.former, launched.log_start)
     finally:
         os.close(lock)
 

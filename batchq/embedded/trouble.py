@@ -13,6 +13,7 @@ from batchq.errors import ServerError
 LOG_LINES = 8
 LITTLE_SPACE = 16 * 2**20  # bytes; below, a disk counts as full whatever the log says: the log was on it too
 ADDRESS_TAKEN = re.compile(r"Address already in use")
+STARTED = re.compile(r"ready to accept connections", re.IGNORECASE)
 _DISK_FULL = re.compile(r"No space left|Disk quota exceeded|File too large|short write", re.IGNORECASE)
 _DAMAGED_TAIL = re.compile(
     r"(?:Bad file format|Unexpected end of file) reading the append only file ([\w.-]+\.incr\.aof)"
@@ -34,15 +35,19 @@ def log_end(folder: Folder) -> int:
         return 0
 
 
-def log_tail(folder: Folder, since: int = 0) -> str:
-    """The last lines of the log after byte `since`."""
+def log_since(folder: Folder, since: int) -> str:
+    """The log after byte `since`; of a very long one the end."""
     try:
         with folder.log.open("rb") as file:
             file.seek(max(since, log_end(folder) - 64 * 1024))
-            text = file.read().decode(errors="replace")
+            return file.read().decode(errors="replace")
     except OSError:
         return ""
-    return "\n".join([line for line in text.splitlines() if line.strip()][-LOG_LINES:])
+
+
+def _log_tail(folder: Folder, since: int = 0) -> str:
+    lines = [line for line in log_since(folder, since).splitlines() if line.strip()]
+    return "\n".join(lines[-LOG_LINES:])
 
 
 def died(folder: Folder, state: State, former: State | None, since: int) -> ServerError:
@@ -50,7 +55,7 @@ def died(folder: Folder, state: State, former: State | None, since: int) -> Serv
 
     `former` is the server that served the folder before, None if there was none.
     """
-    log = log_tail(folder, since)
+    log = _log_tail(folder, since)
     remedy = (
         _disk_remedy(folder, log)
         or _other_server_remedy(state, former, log)
@@ -63,7 +68,7 @@ def died(folder: Folder, state: State, former: State | None, since: int) -> Serv
 
 def refuses_writes(folder: Folder) -> ServerError:
     """The server runs but cannot write its append-only file."""
-    log = log_tail(folder)
+    log = _log_tail(folder)
     remedy = _disk_remedy(folder, log) or f"see {folder.log}; it goes on by itself once it can write again."
     return _error(
         "the embedded server runs, but refuses writes because it cannot write its append-only file",

@@ -15,6 +15,13 @@ from embedded_helpers import wait_until
 from batchq.embedded.folder import Folder
 
 
+@pytest.fixture(autouse=True)
+def _no_server_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is broken, no test starts a server in the user's own folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+
+
 @pytest.fixture
 def new_folder() -> Iterator[Callable[[str], Path]]:
     """Makes names of folders that do not exist yet; servers in them are ended at last."""
