@@ -27,6 +27,7 @@ MAX_ID_BYTES = 512
 ID_KEYS = ("id", "key", "custom_id")
 INPUT_KEYS = ("request", "prompt", "messages", "text", "file", "input")
 KNOWN_KEYS = frozenset((*ID_KEYS, *INPUT_KEYS, "operation"))
+_TOGETHER = (["prompt", "text"], ["prompt", "file"])  # a prompt about it; in the order of INPUT_KEYS
 ROLES = frozenset({"system", "user", "assistant"})
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -136,6 +137,10 @@ class ItemMaker:
             return Item(item_id, {}, None, wrong_type("prompt", "a text", text), place)
         if self.template is not None:
             self.template.check(("text",), "a line of text")
+            if not self.template.fields:
+                raise BadRow(
+                    "--prompt has no {text}: every line would ask the same. Put {text} where it goes"
+                )
             text = self.template.render({"text": text}) if text.strip() else text
         problem = None if text.strip() else empty_prompt("the prompt is empty")
         input = {"prompt": text}
@@ -195,7 +200,7 @@ class ItemMaker:
         for key in fields:
             if key not in KNOWN_KEYS and key != self.id_field:
                 return {}, _unknown_field(key, named[0])
-        if len(named) > 1 and not set(named) <= {"prompt", "file"} and not set(named) <= {"messages", "file"}:
+        if len(named) > 1 and named not in _TOGETHER:
             return {}, ErrorInfo(0, "AMBIGUOUS_INPUT", f"{listed(named)} stand side by side: keep one")
         input, problem = self._values(fields, named)
         if template is not None:  # the same words for every file

@@ -93,7 +93,7 @@ def read(spec: InputSpec, stdin: BinaryIO | None = None) -> Reading:
     a form that is not known, a template or --id-field that does not fit it.
     """
     _refuse_unknown(spec)
-    template = Template.parse(spec.prompt) if spec.prompt is not None else None
+    template = Template(spec.prompt) if spec.prompt is not None else None
     if spec.source != "-":
         source = _found(spec)
         if _is_files(spec, source):
@@ -245,7 +245,7 @@ def _is_header(line: str, spec: InputSpec) -> bool:
         return False
     if set(names) & set(OWN_COLUMNS) or spec.id_field in names:
         return True
-    fields = Template.parse(spec.prompt).fields if spec.prompt else frozenset()
+    fields = Template(spec.prompt).fields if spec.prompt else frozenset()
     return bool(fields) and fields <= set(names)
 
 

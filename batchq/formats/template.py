@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from batchq.errors import InputError
@@ -21,46 +21,52 @@ _REFUSED = {".": "attributes", "[": "indexes", "!": "conversions", ":": "format 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    source: str
-    parts: tuple[tuple[str, str | None], ...]  # a literal and the field after it; None: none follows
-    fields: frozenset[str]
+    """Raises InputError for an empty text, a lone brace, and anything but a plain name in braces."""
 
-    @classmethod
-    def parse(cls, source: str) -> Template:
-        """Raises InputError for an empty template, a lone brace, and anything but a plain name in braces."""
-        if not source.strip():
-            raise InputError("--prompt is empty: give a text, such as --prompt 'Translate: {text}'")
-        parts: list[tuple[str, str | None]] = []
-        literal, start = "", 0
-        for token in _TOKEN.finditer(source):
-            literal += source[start : token.start()]
-            start = token.end()
-            if token[0] in ("{{", "}}"):
-                literal += token[0][0]
-            else:
-                parts.append((literal, _field(token)))
-                literal = ""
-        parts.append((literal + source[start:], None))
-        return cls(source, tuple(parts), frozenset(field for _, field in parts if field is not None))
+    source: str
+    parts: tuple[tuple[str, str | None], ...] = field(
+        init=False
+    )  # a literal, the field after it; None: the end
+    fields: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        parts = tuple(_parts(self.source))
+        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "fields", frozenset(name for _, name in parts if name is not None))
 
     def check(self, known: Collection[str], what: str) -> None:
         """Raise InputError naming the first field that `known` lacks; `what` has the fields ("the CSV file")."""
-        for _, field in self.parts:
-            if field is not None and field not in known:
+        for _, name in self.parts:
+            if name is not None and name not in known:
                 raise InputError(
-                    f"--prompt names {{{shown(field)[1:-1]}}}, which {what} does not have"
-                    f"{meant(field, known)} It has: {listed(known)}. (Write {{{{ and }}}} for literal braces.)"
+                    f"--prompt names {{{shown(name)[1:-1]}}}, which {what} does not have"
+                    f"{meant(name, known)} It has: {listed(known)}. (Write {{{{ and }}}} for literal braces.)"
                 )
 
     def render(self, values: Mapping[str, Any]) -> str:
         """Fill in the fields. null is the empty text, other JSON values their JSON. Raises KeyError."""
         out: list[str] = []
-        for literal, field in self.parts:
+        for literal, name in self.parts:
             out.append(literal)
-            if field is not None:
-                value = values[field]
+            if name is not None:
+                value = values[name]
                 out.append(value if isinstance(value, str) else _spelt(value))
         return "".join(out)
+
+
+def _parts(source: str) -> Iterator[tuple[str, str | None]]:
+    if not source.strip():
+        raise InputError("--prompt is empty: give a text, such as --prompt 'Translate: {text}'")
+    literal, start = "", 0
+    for token in _TOKEN.finditer(source):
+        literal += source[start : token.start()]
+        start = token.end()
+        if token[0] in ("{{", "}}"):
+            literal += token[0][0]
+        else:
+            yield literal, _field(token)
+            literal = ""
+    yield literal + source[start:], None
 
 
 def _field(token: re.Match[str]) -> str:

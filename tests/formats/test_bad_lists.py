@@ -16,7 +16,7 @@ from formats_helpers import Inputs, only_complaint, problem_of
 
 from batchq.core.records import Item
 from batchq.errors import Complaint, InputError
-from batchq.formats import InputSpec, item_from, read
+from batchq.formats import InputSpec, Template, item_from, read
 from batchq.formats.strict_json import NotStrict, parse
 
 GOOD = '{"prompt": "good"}'
@@ -253,7 +253,8 @@ def test_a_line_that_never_ends_is_given_up() -> None:
         ({"prompt": "x", "operation": 5}, "WRONG_TYPE", "operation"),
         ({"prompt": "x", "file": 5}, "WRONG_TYPE", "file"),
         ({"prompt": "x", "operatoin": "embed"}, "UNKNOWN_FIELD", "did you mean 'operation'?"),
-        ({"prompt": "x", "text": "y"}, "AMBIGUOUS_INPUT", "prompt, text"),
+        ({"prompt": "x", "messages": []}, "AMBIGUOUS_INPUT", "prompt, messages"),
+        ({"text": "x", "file": "y"}, "AMBIGUOUS_INPUT", "text, file"),
         ({"prompt": "x" * 4_000_001}, "TOO_LARGE", "4.0 MB"),
         ({"prompt": "é" * 2_000_001}, "TOO_LARGE", "4.0 MB"),
         ({"input": {"a": "x" * 2_000_001, "b": ["x" * 2_000_000]}}, "TOO_LARGE", "4.0 MB"),
@@ -444,6 +445,18 @@ def test_python_callers_give_items_in_any_of_four_shapes(raw: Any, id: str, inpu
 
     assert (item.id, item.input, item.problem) == (id, input, None)
     assert item.place == "item 3"
+
+
+def test_python_callers_templates_fill_prompts_and_rows() -> None:
+    template = Template("Say {text}")
+
+    assert item_from("hi", 1, template).input == {"prompt": "Say hi"}
+    assert item_from(("a", "hi"), 1, template).input == {"prompt": "Say hi"}
+    assert item_from({"id": 1, "text": "hi", "x": 2}, 1, template).input == {"prompt": "Say hi"}
+    with pytest.raises(InputError, match="every line would ask the same"):
+        item_from("hi", 1, Template("literal"))
+    with pytest.raises(InputError, match="did you mean 'text'"):
+        item_from("hi", 1, Template("{txt}"))
 
 
 @pytest.mark.parametrize(

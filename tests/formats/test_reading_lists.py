@@ -41,11 +41,12 @@ def test_batchq_lines_bring_each_kind_of_input_and_their_own_operation(inputs: I
         {"id": 7, "input": {"anything": [1, 2]}, "operation": "my_own"},
         {"prompt": "numbered"},
         {"id": "r", "request": {"contents": []}},
+        {"text": "content", "prompt": "instruction", "id": "pt"},
     ]
     items = inputs.items("all.jsonl", "\n".join(map(json.dumps, lines)))
 
-    assert [item.id for item in items] == ["p", "m", "t", "7", "00000005", "r"]
-    assert [item.operation for item in items] == [None, None, "embed", "my_own", None, None]
+    assert [item.id for item in items] == ["p", "m", "t", "7", "00000005", "r", "pt"]
+    assert [item.operation for item in items] == [None, None, "embed", "my_own", None, None, None]
     assert [dict(item.input) for item in items] == [
         {"prompt": "Hello"},
         {"messages": messages},
@@ -53,6 +54,7 @@ def test_batchq_lines_bring_each_kind_of_input_and_their_own_operation(inputs: I
         {"anything": [1, 2]},
         {"prompt": "numbered"},
         {"request": {"contents": []}},
+        {"prompt": "instruction", "text": "content"},
     ]
     assert not [item.problem for item in items if item.problem]
 
