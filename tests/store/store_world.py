@@ -43,6 +43,7 @@ MAX_CRASHES = 3
 FATAL_LIMIT = 3
 STALE_MS = 60_000  # a submitter silent for longer is dead
 DAY_MS = 86_400_000
+USAGE, NO_USAGE = Usage(10, 5, 2), Usage()
 
 Shards = Sequence[tuple[int, Sequence[int]]]  # lane and input ordinals of each shard
 
@@ -219,7 +220,7 @@ class World:
         byte: ItemByte = ItemByte.SUCCEEDED,
         text: str = "answer",
         duration_ms: int | None = 100,
-        usage: Usage = Usage(10, 5, 2),
+        usage: Usage = USAGE,
         cost_usd: float | None = 0.5,
         lane: int = 0,
     ) -> Settled:
@@ -247,7 +248,7 @@ class World:
         worker: str = "w1",
         delay_ms: int = 0,
         by_message: bool = False,
-        usage: Usage = Usage(),
+        usage: Usage = NO_USAGE,
         cost_usd: float | None = None,
         error: str = "",
         waited_ms: int = 0,

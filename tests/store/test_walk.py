@@ -15,7 +15,7 @@ from batchq.store.items import ClaimRequest, ReleaseKind, Verdict
 
 
 def test_fresh_items_go_out_in_input_order_over_shards_and_under_one_ticket(world: World) -> None:
-    world.store([(0, range(0, 3)), (0, range(3, 6)), (0, range(6, 7))])
+    world.store([(0, range(3)), (0, range(3, 6)), (0, range(6, 7))])
     first, second = world.take(5), world.take(5)
     assert (first.positions, second.positions) == ((0, 1, 2, 3, 4), (5, 6))
     assert second.ticket > first.ticket
@@ -63,7 +63,7 @@ def test_what_was_given_back_goes_before_what_is_fresh(world: World) -> None:
 
 
 def test_what_was_redriven_goes_before_what_is_fresh(world: World) -> None:
-    world.store([(0, range(0, 2)), (0, range(2, 4)), (0, range(4, 6))])
+    world.store([(0, range(2)), (0, range(2, 4)), (0, range(4, 6))])
     leases = world.leases(world.take(4))
     world.settle(leases[1], leases[3], byte=ItemByte.FAILED)
     assert world.redrive(1, 3) == 2
@@ -166,7 +166,9 @@ def test_a_call_marked_twice_in_one_call_is_one_request(world: World) -> None:
     assert world.record.requests == 1
 
 
-def test_an_old_message_is_superseded_once_the_item_went_back_and_once_it_went_out_again(world: World) -> None:
+def test_an_old_message_is_superseded_once_the_item_went_back_and_once_it_went_out_again(
+    world: World,
+) -> None:
     world.store([(0, range(1))])
     old = world.take().ticket
     world.release(world.lease(0, old))
@@ -242,7 +244,7 @@ def test_the_slowest_ten_are_kept(world: World) -> None:
 
 
 def test_a_settle_names_the_shards_that_are_complete_and_says_when_nothing_is_left(world: World) -> None:
-    world.store([(0, range(0, 2)), (0, range(2, 4))], bad=[1])
+    world.store([(0, range(2)), (0, range(2, 4))], bad=[1])
     leases = world.leases(world.take())
     first = world.settle(leases[0], leases[2])
     assert (first.complete, first.done) == ((0,), False)
@@ -581,7 +583,7 @@ def test_a_death_costs_an_attempt_only_when_the_call_had_begun(world: World) -> 
 
 
 def test_an_item_that_three_workers_died_under_is_poison(world: World) -> None:
-    world.store([(0, range(0, 1)), (0, range(1, 2))])
+    world.store([(0, range(1)), (0, range(1, 2))])
     for death in range(3):
         lease = world.lease(0, world.take(1).ticket, f"w{death}")
         if death == 0:
