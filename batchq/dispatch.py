@@ -15,7 +15,7 @@ from kombu import Exchange, Queue
 from kombu.exceptions import KombuError, OperationalError
 from redis.exceptions import RedisError
 
-from batchq.core.redis_url import parse
+from batchq.core.redis_url import RedisAddress, parse
 from batchq.errors import StoreUnavailable
 from batchq.settings import Settings
 
@@ -55,14 +55,14 @@ def make_app(settings: Settings, queues: Sequence[str] = (), *, current: bool = 
         broker=broker.broker_url(),
         backend=backend.backend_url(),
         set_as_current=current,
-        config_source=_configuration(settings, queues, broker.master, backend.master),
+        config_source=_configuration(settings, queues, broker, backend),
     )
     app.loader_cls = "celery.loaders.app:AppLoader"
     return app
 
 
 def _configuration(
-    settings: Settings, queues: Sequence[str], broker_master: str | None, backend_master: str | None
+    settings: Settings, queues: Sequence[str], broker: RedisAddress, backend: RedisAddress
 ) -> dict[str, Any]:
     prefix = settings.namespace
     transport: dict[str, Any] = {
@@ -70,18 +70,19 @@ def _configuration(
         "max_connections": POOL,
         "socket_timeout": settings.socket_timeout_s,
         "socket_connect_timeout": 5,
-        "socket_keepalive": True,
         "health_check_interval": 30,
         # a foreign app's restore must not touch our messages, nor ours its own
         "unacked_key": f"{prefix}:unacked",
         "unacked_index_key": f"{prefix}:unacked_index",
         "unacked_mutex_key": f"{prefix}:unacked_mutex",
     }
-    results: dict[str, Any] = {"socket_keepalive": True}
-    if broker_master:
-        transport["master_name"] = broker_master
-    if backend_master:
-        results["master_name"] = backend_master
+    results: dict[str, Any] = {}
+    if broker.master:
+        transport["master_name"] = broker.master
+    if backend.master:
+        results["master_name"] = backend.master
+    if not broker.socket:  # redis-py refuses it for unix sockets
+        transport["socket_keepalive"] = True
     configuration: dict[str, Any] = {
         "task_serializer": "json",
         "result_serializer": "json",
@@ -111,10 +112,11 @@ def _configuration(
         "redis_max_connections": POOL,
         "redis_socket_timeout": settings.socket_timeout_s,
         "redis_socket_connect_timeout": 5.0,
-        "redis_socket_keepalive": True,
         "redis_retry_on_timeout": True,
         "timezone": "UTC",
     }
+    if not backend.socket:
+        configuration["redis_socket_keepalive"] = True
     if queues:
         configuration["task_queues"] = [direct_queue(name) for name in queues]
     return configuration

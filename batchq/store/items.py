@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from batchq.core.lifecycle import SETTLED, STATE_OF_BYTE, ItemByte, ItemState
+from batchq.core.lifecycle import DEAD_LETTERS, SETTLED, STATE_OF_BYTE, ItemByte, ItemState
 from batchq.core.records import Attempt, ErrorInfo, Outcome, Usage
 from batchq.errors import Conflict, NewerData, NotFound
 from batchq.store import codec
@@ -337,21 +337,61 @@ class ItemStore:
                 return
             page += 1
 
-    def results(self, job_id: str, *, lanes: int) -> Iterator[StoredResult]:
-        """Every item in input order, one shard in memory for each lane."""
-        table = list(self.table(job_id)) if lanes > 1 else self.table(job_id)
+    def results(
+        self, job_id: str, *, lanes: int, wait: Callable[[], bool] | None = None
+    ) -> Iterator[StoredResult]:
+        """Every item in input order, one shard in memory for each lane.
+
+        With `wait`, an open item is waited for: `wait()` pauses, and answers False when nothing more can come.
+        """
         if lanes <= 1:
-            for number, base, n, _ in table:
-                yield from self.shard_results(job_id, number, base, n)
+            for number, base, n, _ in self.table(job_id):
+                yield from self._awaited(job_id, number, base, n, wait)
             return
+        table = list(self.table(job_id))
         streams = [
-            self._lane_results(job_id, [row for row in table if row[3] == lane]) for lane in range(lanes)
+            self._lane_results(job_id, [row for row in table if row[3] == lane], wait)
+            for lane in range(lanes)
         ]
         yield from heapq.merge(*streams, key=lambda result: result.ordinal)
 
-    def _lane_results(self, job_id: str, rows: Sequence[tuple[int, int, int, int]]) -> Iterator[StoredResult]:
+    def _lane_results(
+        self, job_id: str, rows: Sequence[tuple[int, int, int, int]], wait: Callable[[], bool] | None
+    ) -> Iterator[StoredResult]:
         for number, base, n, _ in rows:
-            yield from self.shard_results(job_id, number, base, n)
+            yield from self._awaited(job_id, number, base, n, wait)
+
+    def _awaited(
+        self, job_id: str, number: int, base: int, n: int, wait: Callable[[], bool] | None
+    ) -> Iterator[StoredResult]:
+        """A shard's items; with `wait` each only once it is settled."""
+        given, over = 0, wait is None
+        while True:
+            for result in list(self.shard_results(job_id, number, base, n))[given:]:
+                if result.outcome is None and not over:
+                    break
+                given += 1
+                yield result
+            if given >= n or wait is None:
+                return
+            over = not wait()
+
+    def dead(self, job_id: str) -> Iterator[StoredResult]:
+        """Failed and dead-lettered items, found by scanning the states: shards without one are not read."""
+        keys = self._db.job_keys(job_id)
+        for number, base, n, _ in self.table(job_id):
+            states = self._db.command("GETRANGE", keys.states, base, base + n - 1)
+            if b"F" in states or b"D" in states:
+                for result in self.shard_results(job_id, number, base, n):
+                    if result.state in DEAD_LETTERS:
+                        yield result
+
+    def purge(self, job_id: str, positions: Sequence[int]) -> None:
+        """Take dead letters off the list; counts and results stay."""
+        self._db.command("SADD", self._db.job_keys(job_id).purged, *positions)
+
+    def purged(self, job_id: str) -> set[int]:
+        return {int(one) for one in self._db.command("SMEMBERS", self._db.job_keys(job_id).purged)}
 
     def shard_results(self, job_id: str, number: int, base: int, n: int) -> Iterator[StoredResult]:
         keys = self._db.job_keys(job_id)

@@ -73,6 +73,10 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         self._db = database
 
+    def close(self) -> None:
+        """Close the connections that all parts of the store share; a later call opens new ones."""
+        self._db.close()
+
     # -- receiving ------------------------------------------------------------------------------------------
 
     def begin(self, job_id: str, submission: str, fields: Mapping[str, str | int], stale_ms: int) -> Begun:

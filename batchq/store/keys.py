@@ -61,6 +61,10 @@ class JobKeys:
     def log(self) -> str:
         return self._key("log")  # LIST, the history
 
+    @property
+    def purged(self) -> str:
+        return self._key("purged")  # SET, positions of dead letters taken off the list
+
     def lane(self, number: int) -> str:
         return self._key(f"lane:{number}")  # HASH, counters and cursor
 
@@ -73,7 +77,7 @@ class JobKeys:
 
     def all(self, lanes: int) -> list[str]:
         fixed = [self.job, self.shards, self.states, self.input, self.output, self.files, self.results]
-        return [*fixed, self.flight, self.slow, self.log, *self.lanes(lanes)]
+        return [*fixed, self.flight, self.slow, self.log, self.purged, *self.lanes(lanes)]
 
 
 @dataclass(frozen=True, slots=True)

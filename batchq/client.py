@@ -1,0 +1,329 @@
+"""The Python interface: submit jobs, watch them, read their results, review and redrive dead letters.
+
+A Client never becomes the current Celery app of its process, opens nothing before its first call, and is safe in
+threads and after a fork.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from batchq import wiring
+from batchq.core.lifecycle import ENDED, HoldCause, ItemState, JobState
+from batchq.core.records import DeadLetter, Item, JobRecord, JobStatus, Result, Slow
+from batchq.errors import Complaint, InputError, StoreUnavailable, WaitTimeout
+from batchq.flow.advance import advance
+from batchq.flow.redrive import Choice, dead_letters, purge, redrive
+from batchq.flow.submit import Accepted, FilesMode, Submission, submit
+from batchq.flow.walk import Walk
+from batchq.formats import item_from
+from batchq.settings import Settings, load
+from batchq.store.fleet import Beat
+from batchq.wiring import Place
+
+POLL_S = (0.05, 1.0)  # while waiting: short at first, for small jobs
+PERSON = "person"
+
+Rows = Iterable[Item | Mapping[str, Any] | tuple[str, str] | str | Complaint]
+
+
+class Job:
+    """A handle on one job. Making it reads nothing."""
+
+    def __init__(self, client: Client, job_id: str) -> None:
+        self._client, self.id = client, job_id
+
+    def __repr__(self) -> str:
+        return f"Job({self.id!r})"
+
+    def status(self) -> JobStatus:
+        """The record as it is now. Raises NotFound."""
+        return self._client.status(self.id)
+
+    def wait(self, timeout: float | None = None) -> JobStatus:
+        """Wait for an end state: completed, failed or cancelled with nothing in flight. Raises WaitTimeout."""
+        return self._client.wait(self.id, timeout)
+
+    def results(self, *, wait: bool = False) -> Iterator[Result]:
+        """Settled items in input order, streamed. With `wait` each as its turn settles, to the last."""
+        return self._client.results(self.id, wait=wait)
+
+    def cancel(self) -> None:
+        """Nothing more goes out; what is in flight may still settle. Raises NotFound, Conflict (it has ended)."""
+        self._client.cancel(self.id)
+
+    def pause(self, why: str = "") -> None:
+        """Send nothing more until resume(). Raises NotFound, Conflict (it has ended)."""
+        self._client.pause(self.id, why)
+
+    def resume(self) -> None:
+        """Lift every cause it is paused for."""
+        self._client.resume(self.id)
+
+
+class Client:
+    """batchq for other programs. `redis_url` None: BATCHQ_REDIS_URL, batchq.toml, or the embedded server that
+    this user has running; "embedded" starts one."""
+
+    def __init__(
+        self, redis_url: str | None = None, *, settings: Settings | None = None, place: Place | None = None
+    ) -> None:
+        """Raises ConfigurationError when nothing says where the job store is."""
+        self._place = place or wiring.locate(settings or load(redis_url=redis_url), start=False)
+        self._walk: Walk | None = None
+        self._pid = 0
+        self._lock = threading.Lock()
+
+    @property
+    def settings(self) -> Settings:
+        return self._place.settings
+
+    @property
+    def walk(self) -> Walk:
+        """The parts of this process; a forked child gets its own."""
+        with self._lock:
+            if self._walk is None or self._pid != os.getpid():
+                wiring.load_operations(self.settings)
+                self._walk, self._pid = wiring.build_walk(self.settings, slots=1), os.getpid()
+            return self._walk
+
+    def submit(
+        self,
+        items: Rows,
+        *,
+        operation: str = "generate",
+        model: str | None = None,
+        prompt: str | None = None,
+        schema: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        job_id: str | None = None,
+        priority: int = 5,
+        rpm: int | None = None,
+        concurrency: int | None = None,
+        deadline: float | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        retention_s: float | None = None,
+        files: FilesMode = "inline",
+        strict: bool = False,
+        skip_bad: bool = False,
+        preflight: bool = True,
+    ) -> Job:
+        """Store a job and start it; the items are streamed, never held whole.
+
+        An item is an `Item`, a dict (the batchq JSONL shape), an `(id, prompt)` pair or a prompt. `deadline` is
+        Unix seconds; `prompt` a template for dict rows, or the instruction that goes with each file or text.
+        Repeating a call with its idempotency key gives the same job. With `preflight`, model and key are asked
+        first where this process has a key. Raises InputError, Conflict, NotEnoughMemory, StoreUnavailable,
+        Fatal; nothing is stored then.
+        """
+        submission = Submission(
+            operation=operation,
+            model=model,
+            options=dict(options or {}),
+            schema=dict(schema) if schema is not None else None,
+            job_id=job_id,
+            idempotency_key=idempotency_key,
+            priority=priority,
+            rpm=rpm,
+            concurrency=concurrency,
+            deadline=deadline,
+            metadata=dict(metadata or {}),
+            retention_ms=self._place.retention_ms if retention_s is None else int(retention_s * 1000),
+            files=files,
+            strict=strict,
+            skip_bad=skip_bad,
+        )
+        accepted = self.accept(submission, _rows(items, prompt), preflight=preflight)
+        return Job(self, accepted.job_id)
+
+    def accept(
+        self,
+        submission: Submission,
+        rows: Iterable[Item | Complaint],
+        *,
+        preflight: bool = True,
+        progress: Callable[[int], None] | None = None,
+    ) -> Accepted:
+        """`submit` for callers that read the input themselves, and want to know which items failed already."""
+        ask = _preflight() if preflight else None
+        if submission.retention_ms == 0:
+            submission = replace(submission, retention_ms=self._place.retention_ms)
+        return submit(self.walk, submission, rows, preflight=ask, progress=progress)
+
+    def get(self, job_id: str) -> Job:
+        """Raises NotFound."""
+        self.walk.jobs.state(job_id)
+        return Job(self, job_id)
+
+    def list(self, state: str | JobState | None = None) -> Iterator[JobRecord]:
+        """Jobs, newest first."""
+        wanted = JobState(state) if state is not None else None
+        return (record for record in self.walk.jobs.each() if wanted is None or record.state is wanted)
+
+    def status(self, job_id: str) -> JobRecord:
+        """The record, the slowest items by name. Raises NotFound, NewerData."""
+        record = self.walk.jobs.record(job_id)
+        return replace(record, slowest=tuple(self._named(job_id, record.slowest)))
+
+    def _named(self, job_id: str, slowest: Iterable[Slow]) -> Iterator[Slow]:
+        positions = {one.index: one.duration_ms for one in slowest}
+        for number, base, n, _ in self.walk.items.table(job_id) if positions else ():
+            here = [position for position in positions if base <= position < base + n]
+            if here:
+                shard = self.walk.shard_patiently(job_id, number)
+                for position in here:
+                    item = shard.at(position)
+                    yield Slow(item.id, item.ordinal, positions[position])
+
+    def wait(
+        self, job_id: str, timeout: float | None = None, watch: Callable[[JobRecord], bool] | None = None
+    ) -> JobRecord:
+        """Wait for the end. `watch` sees each record on the way and ends the waiting by answering True.
+
+        While Redis is away it waits on. Raises WaitTimeout, NotFound.
+        """
+        give_up = None if timeout is None else time.monotonic() + timeout
+        pause = POLL_S[0]
+        while True:
+            try:
+                record = self.walk.jobs.record(job_id)
+            except StoreUnavailable:
+                if give_up is not None and time.monotonic() > give_up:
+                    raise
+            else:
+                if record.state in ENDED and record.finished_at is not None:
+                    return self.status(job_id)
+                if watch is not None and watch(record):
+                    return record
+                if give_up is not None and time.monotonic() > give_up:
+                    raise WaitTimeout(
+                        f"job {job_id} did not end in {timeout:g} s: {record.settled} of {record.total} items are "
+                        "settled; it goes on"
+                    )
+            time.sleep(pause)
+            pause = min(POLL_S[1], pause * 1.5)
+
+    def results(
+        self, job_id: str, *, only: frozenset[ItemState] | None = None, wait: bool = False
+    ) -> Iterator[Result]:
+        """Settled items in input order; `only` of these states. Raises NotFound."""
+        spec = self.walk.spec(job_id)
+        table_wait = _patience(self.walk, job_id) if wait else None
+        for stored in self.walk.items.results(job_id, lanes=len(spec.lanes), wait=table_wait):
+            if stored.outcome is None or (only is not None and stored.state not in only):
+                continue
+            yield Result(stored.id, stored.ordinal, spec.lanes[stored.lane].operation, stored.outcome)
+
+    def cancel(self, job_id: str) -> bool:
+        changed = self.walk.jobs.cancel(job_id, by=PERSON)
+        advance(self.walk, job_id)  # settles what is pending now, whether or not a worker lives
+        return changed
+
+    def pause(self, job_id: str, why: str = "") -> bool:
+        return self.walk.jobs.hold(job_id, HoldCause.PERSON, why or "paused by a person", PERSON)
+
+    def resume(self, job_id: str) -> bool:
+        changed = self.walk.jobs.unhold(job_id, None, PERSON)
+        self.walk.dispatcher.send_dispatch(job_id)
+        return changed
+
+    def delete(self, job_id: str) -> None:
+        """Remove every trace of an ended job. Raises NotFound, Conflict (it runs)."""
+        self.walk.jobs.delete(job_id)
+
+    def dead_letters(
+        self,
+        job_id: str | None = None,
+        *,
+        reason: str | None = None,
+        error: str | None = None,
+        operation: str | None = None,
+    ) -> Iterator[DeadLetter]:
+        """Items that did not succeed, newest job first; `reason` is the error's status, `error` part of its text."""
+        return dead_letters(self.walk, Choice(job_id, reason, error, operation))
+
+    def redrive(
+        self,
+        job_id: str | None = None,
+        *,
+        reason: str | None = None,
+        error: str | None = None,
+        operation: str | None = None,
+        ids: Iterable[str] | None = None,
+        by: str = PERSON,
+    ) -> int:
+        """Send dead letters back as pending items; finished jobs open again. Returns how many."""
+        return redrive(self.walk, Choice(job_id, reason, error, operation, _frozen(ids)), by=by)
+
+    def purge(
+        self,
+        job_id: str | None = None,
+        *,
+        reason: str | None = None,
+        error: str | None = None,
+        operation: str | None = None,
+        ids: Iterable[str] | None = None,
+    ) -> int:
+        """Set dead letters aside for good: they stay failed, their inputs and histories go. Returns how many."""
+        return purge(self.walk, Choice(job_id, reason, error, operation, _frozen(ids)), by=PERSON)
+
+    def fleet(self) -> Sequence[Beat]:
+        """The worker processes that are alive."""
+        return self.walk.fleet.alive(int(self.settings.lease_s * 1000))
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        with self._lock:
+            if self._walk is not None:
+                self._walk.jobs.close()
+                self._walk = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _frozen(ids: Iterable[str] | None) -> frozenset[str] | None:
+    return None if ids is None else frozenset(ids)
+
+
+def _rows(items: Rows, prompt: str | None) -> Iterator[Item | Complaint]:
+    from batchq.formats import Template
+
+    if isinstance(items, str | Mapping):
+        raise InputError("items must be an iterable of items, not one of them: put it in a list")
+    template = Template.parse(prompt) if prompt is not None else None
+    for row, item in enumerate(items, 1):
+        yield item if isinstance(item, Complaint) else item_from(item, row, template)
+
+
+def _preflight() -> Callable[[str], None] | None:
+    """Asks key and model before anything is stored; None where this process has no key."""
+    if not wiring.has_provider():
+        return None
+
+    def ask(model: str) -> None:
+        wiring.provider().preflight([model])
+
+    return ask
+
+
+def _patience(walk: Walk, job_id: str) -> Callable[[], bool]:
+    """Waits a moment; False when nothing more can come."""
+
+    def wait() -> bool:
+        record = walk.jobs.record(job_id)
+        if record.state in ENDED and record.finished_at is not None:
+            return False
+        time.sleep(0.2)
+        return True
+
+    return wait
