@@ -205,6 +205,24 @@ def test_a_server_that_loads_can_be_stopped(slow_to_load: Path) -> None:
     starter.communicate(timeout=30)
 
 
+def test_a_starter_whose_server_was_stopped_before_it_looked_starts_another(slow_to_load: Path) -> None:
+    code = """
+import sys; from pathlib import Path; from batchq import embedded; print(embedded.start(Path(sys.argv[1])).pid)
+"""
+    starter = python(code, slow_to_load)
+    wait_until(lambda: embedded.status(slow_to_load)["state"] == "loading")
+    starter.send_signal(signal.SIGSTOP)
+    wait_until(lambda: embedded.status(slow_to_load)["state"] == "running")
+    embedded.stop(slow_to_load)
+    starter.send_signal(signal.SIGCONT)
+
+    pid = int(output(starter))
+
+    server = embedded.running(slow_to_load)
+    assert server is not None
+    assert server.pid == pid
+
+
 # A launcher with a limit on file sizes: what a full disk does to writes, without a disk to fill.
 LIMITED = """
 import resource, sys; from pathlib import Path; from batchq import embedded

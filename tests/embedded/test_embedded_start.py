@@ -59,20 +59,6 @@ def test_threads_that_start_at_once_share_one_server(data_dir: Path) -> None:
     assert servers_in(data_dir) == pids
 
 
-def test_starters_and_stoppers_at_once_meet_no_error_and_leave_one_server(data_dir: Path) -> None:
-    code = """
-import sys; from pathlib import Path; from batchq import embedded
-for turn in range(8):
-    (embedded.stop if (turn + int(sys.argv[2])) % 3 == 0 else embedded.start)(Path(sys.argv[1]))
-"""
-    crowd = [python(code, data_dir, number) for number in range(4)]
-
-    for process in crowd:
-        output(process)
-    server = embedded.start(data_dir)
-    assert servers_in(data_dir) == {server.pid}
-
-
 def servers_in(data_dir: Path) -> set[int]:
     return {
         process.pid
