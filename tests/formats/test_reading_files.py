@@ -167,6 +167,15 @@ def test_inspect_says_what_is_wrong_and_never_waits(folder: Path) -> None:
         assert "named" in found.message
 
 
+def test_inspect_names_a_socket_for_what_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+        found = inspect("socket", "socket")
+    assert isinstance(found, ErrorInfo)
+    assert (found.status, "a socket" in found.message) == ("FILE_NOT_REGULAR", True)
+
+
 def test_inspect_takes_a_file_of_just_the_limit(folder: Path) -> None:
     (folder / "just").write_bytes(b"x" * 1000)
     assert isinstance(inspect(str(folder / "just"), "just", max_bytes=1000), FileRef)
