@@ -1,0 +1,70 @@
+# `make run` shows batchq at work, `make test` checks it; `make help` lists the rest.
+# Needs Linux or macOS, Python 3.11 or newer with venv, and make (3.81 will do). Everything lands in .venv.
+
+BIN := .venv/bin
+OUT := batchq-out
+BATCHQ := $(BIN)/batchq
+ARGS :=
+# ARGS is handed on: make test ARGS="-k chord", make worker ARGS="-c 100", make emulator ARGS="--rpm 60"
+
+.PHONY: help run test test-faults lint format types setup worker emulator docs build lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Both jobs run whatever the first one's items came to; the worst exit code is the recipe's.
+run: setup ## Run the two jobs of examples/ with two local workers
+	@worst=0; \
+	$(BATCHQ) run examples/messages/messages.csv --workers 2 -o $(OUT)/messages.jsonl \
+	    --prompt "$$(cat examples/messages/prompt.txt)" --schema examples/messages/schema.json \
+	    || { worst=$$?; [ $$worst -eq 3 ] || exit $$worst; }; \
+	$(BATCHQ) run examples/invoices/scans --workers 2 -o $(OUT)/invoices.jsonl \
+	    --operation extract --schema examples/invoices/schema.json \
+	    || { worst=$$?; [ $$worst -eq 3 ] || exit $$worst; }; \
+	printf '\nResults, a line for each item:\n  %s\n  %s\n' $(OUT)/messages.jsonl $(OUT)/invoices.jsonl; \
+	exit $$worst
+
+test: setup ## Run the tests, but for the long ones
+	@$(BIN)/pytest -m "not fault and not scale" $(ARGS)
+
+test-faults: setup ## Run the tests that kill, restart and corrupt
+	@$(BIN)/pytest -m fault $(ARGS)
+
+lint: setup ## Check style, formatting and the direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache
+
+format: setup ## Format the code and mend what can be mended
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: setup ## Check the types
+	@$(BIN)/mypy
+	@$(BIN)/mypy examples/invoices
+
+setup: ## Make .venv; does nothing when it is up to date
+	@tools/setup
+
+worker: setup ## Run a worker on the configured Redis
+	@$(BATCHQ) worker $(ARGS)
+
+emulator: setup ## Run the local Gemini API
+	@$(BATCHQ) emulator $(ARGS)
+
+docs: setup ## Write docs/settings.md from the settings
+	@$(BIN)/python -m batchq.settings_doc > docs/settings.md.new
+	@mv docs/settings.md.new docs/settings.md
+
+build: setup ## Build wheel and source archive into dist/
+	@$(BIN)/python -m hatchling build
+
+LOCKED := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock"
+
+lock: setup ## Lock the dependencies; ARGS=--upgrade takes newer ones
+	@$(BIN)/uv pip compile pyproject.toml $(LOCKED) $(ARGS) -o requirements/run.txt
+	@$(BIN)/uv pip compile pyproject.toml --group dev $(LOCKED) $(ARGS) -o requirements/dev.txt
+
+clean: ## Remove .venv, builds and caches; jobs and results stay
+	@rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
