@@ -44,21 +44,118 @@ def _both(camel: Iterable[str]) -> dict[str, str]:
 
 
 GENERATE_FIELDS = _both(
-    ["model", "contents", "systemInstruction", "generationConfig", "safetySettings", "tools", "toolConfig", "cachedContent", "labels", "serviceTier", "store", "modelArmorConfig", "continuationToken", "outputConfig", "generateContentRequest"]
+    [
+        "model",
+        "contents",
+        "systemInstruction",
+        "generationConfig",
+        "safetySettings",
+        "tools",
+        "toolConfig",
+        "cachedContent",
+        "labels",
+        "serviceTier",
+        "store",
+        "modelArmorConfig",
+        "continuationToken",
+        "outputConfig",
+        "generateContentRequest",
+    ]
 )
 CONFIG_FIELDS = _both(
-    ["temperature", "topP", "topK", "candidateCount", "maxOutputTokens", "stopSequences", "responseLogprobs", "logprobs", "presencePenalty", "frequencyPenalty", "seed", "responseMimeType", "responseSchema", "responseJsonSchema", "routingConfig", "modelConfig", "responseModalities", "mediaResolution", "speechConfig", "audioTimestamp", "thinkingConfig", "imageConfig", "enableEnhancedCivicAnswers", "audioTranscriptionConfig", "enableAffectiveDialog", "translationConfig", "responseFormat"]
+    [
+        "temperature",
+        "topP",
+        "topK",
+        "candidateCount",
+        "maxOutputTokens",
+        "stopSequences",
+        "responseLogprobs",
+        "logprobs",
+        "presencePenalty",
+        "frequencyPenalty",
+        "seed",
+        "responseMimeType",
+        "responseSchema",
+        "responseJsonSchema",
+        "routingConfig",
+        "modelConfig",
+        "responseModalities",
+        "mediaResolution",
+        "speechConfig",
+        "audioTimestamp",
+        "thinkingConfig",
+        "imageConfig",
+        "enableEnhancedCivicAnswers",
+        "audioTranscriptionConfig",
+        "enableAffectiveDialog",
+        "translationConfig",
+        "responseFormat",
+    ]
 ) | {"_responseJsonSchema": "responseJsonSchema"}
 CONTENT_FIELDS = frozenset({"parts", "role"})
 PART_FIELDS = _both(
-    ["text", "inlineData", "fileData", "functionCall", "functionResponse", "executableCode", "codeExecutionResult", "thought", "thoughtSignature", "videoMetadata", "mediaResolution", "toolCall", "toolResponse", "partMetadata", "audioTranscription", "mediaProcessing", "speechMetadata", "documentMetadata", "spreadsheetMetadata", "audioMetadata"]
+    [
+        "text",
+        "inlineData",
+        "fileData",
+        "functionCall",
+        "functionResponse",
+        "executableCode",
+        "codeExecutionResult",
+        "thought",
+        "thoughtSignature",
+        "videoMetadata",
+        "mediaResolution",
+        "toolCall",
+        "toolResponse",
+        "partMetadata",
+        "audioTranscription",
+        "mediaProcessing",
+        "speechMetadata",
+        "documentMetadata",
+        "spreadsheetMetadata",
+        "audioMetadata",
+    ]
 )
 PART_DATA = _both(
-    ["text", "inlineData", "fileData", "functionCall", "functionResponse", "executableCode", "codeExecutionResult", "toolCall", "toolResponse"]
+    [
+        "text",
+        "inlineData",
+        "fileData",
+        "functionCall",
+        "functionResponse",
+        "executableCode",
+        "codeExecutionResult",
+        "toolCall",
+        "toolResponse",
+    ]
 )
 EMBED_FIELDS = _both(["model", "content", "taskType", "title", "outputDimensionality", "embedContentConfig"])
-SCHEMA_FIELDS = frozenset(SNAKE) | frozenset(SNAKE.values()) | frozenset(
-    ["type", "format", "title", "description", "nullable", "default", "items", "enum", "properties", "required", "minimum", "maximum", "pattern", "example", "uniqueItems", "multipleOf", "const"]
+SCHEMA_FIELDS = (
+    frozenset(SNAKE)
+    | frozenset(SNAKE.values())
+    | frozenset(
+        [
+            "type",
+            "format",
+            "title",
+            "description",
+            "nullable",
+            "default",
+            "items",
+            "enum",
+            "properties",
+            "required",
+            "minimum",
+            "maximum",
+            "pattern",
+            "example",
+            "uniqueItems",
+            "multipleOf",
+            "const",
+        ]
+    )
 )
 # (path, lowest, highest) of the numbers that Gemini checks
 RANGES = (("temperature", 0.0, 2.0), ("topP", 0.0, 1.0), ("candidateCount", 1, 8))
@@ -151,9 +248,11 @@ def read_embeddings(raws: Any) -> tuple[list[Embedding], Refusal | None]:
         return [], invalid("* BatchEmbedContentsRequest.requests: requests is not specified\n")
     if len(raws) > MOST_TEXTS:
         reader.complain(
-            invalid(f"* BatchEmbedContentsRequest.requests: at most {MOST_TEXTS} requests can be in one batch\n")
+            invalid(
+                f"* BatchEmbedContentsRequest.requests: at most {MOST_TEXTS} requests can be in one batch\n"
+            )
         )
-    found = []
+    found: list[Embedding] = []
     for raw in raws:
         if not isinstance(raw, dict):
             return found, invalid("Invalid value at 'requests'")
@@ -172,7 +271,7 @@ def read_predict(raw: dict[str, Any]) -> tuple[list[Embedding], Refusal | None]:
     reader = _Reader()
     parameters = raw.get("parameters") or {}
     wanted = parameters.get("outputDimensionality") if isinstance(parameters, dict) else None
-    found = []
+    found: list[Embedding] = []
     for instance in raw.get("instances") or [] if isinstance(raw.get("instances"), list) else []:
         text = instance.get("content") if isinstance(instance, dict) else None
         content = Content()
@@ -189,7 +288,9 @@ def read_predict(raw: dict[str, Any]) -> tuple[list[Embedding], Refusal | None]:
 
 def _embedding(content: Content, reader: _Reader, dimensions: Any) -> Embedding:
     if dimensions is not None and (not isinstance(dimensions, int) or not 1 <= dimensions <= 3072):
-        reader.complain(invalid("* EmbedContentRequest.output_dimensionality: must be in the range [1, 3072]\n"))
+        reader.complain(
+            invalid("* EmbedContentRequest.output_dimensionality: must be in the range [1, 3072]\n")
+        )
         dimensions = None
     prompt = content.prompt
     return Embedding(content, prompt, digest_of(prompt, None, content.media), dimensions)
@@ -257,7 +358,9 @@ class _Reader:
         for name in part:
             if name not in PART_FIELDS:
                 self.complain(unknown_field(name, where))
-        data = {PART_DATA[name]: value for name, value in part.items() if name in PART_DATA and value is not None}
+        data = {
+            PART_DATA[name]: value for name, value in part.items() if name in PART_DATA and value is not None
+        }
         if len(data) != 1:
             self.complain(
                 invalid(f"* {where}.data: required oneof field 'data' must have one initialized field\n")
@@ -285,15 +388,21 @@ class _Reader:
         kind = blob.get("mimeType", blob.get("mime_type"))
         data = _decoded(blob.get("data"))
         if data is None:
-            self.complain(invalid(f"Invalid value at '{where}.inline_data.data' (TYPE_BYTES), Base64 decoding failed"))
+            self.complain(
+                invalid(f"Invalid value at '{where}.inline_data.data' (TYPE_BYTES), Base64 decoding failed")
+            )
             data = b""
         into.media.append(sha256(data).digest())
         if not isinstance(kind, str) or not kind:
             self.complain(invalid(f"* {where}.inline_data.mime_type: mime_type must be specified\n"))
         elif kind in IMAGES:
             if not _is_image(data):
-                self.complain(invalid("Unable to process input image. Please retry or report in "
-                                      "https://developers.generativeai.google/guide/troubleshooting"))
+                self.complain(
+                    invalid(
+                        "Unable to process input image. Please retry or report in "
+                        "https://developers.generativeai.google/guide/troubleshooting"
+                    )
+                )
             into.add("IMAGE", IMAGE_TOKENS)
         elif kind == "application/pdf":
             pages = len(re.findall(rb"/Type\s*/Page\b(?!s)", data)) if b"%PDF-" in data[:1024] else 0
@@ -315,7 +424,9 @@ class _Reader:
                 continue
             field_name = SNAKE_OF[name]
             if isinstance(value, bool) or not isinstance(value, int | float):
-                self.complain(invalid(f"Invalid value at 'generation_config.{field_name}', {json.dumps(value)}"))
+                self.complain(
+                    invalid(f"Invalid value at 'generation_config.{field_name}', {json.dumps(value)}")
+                )
             elif not low <= value <= high:
                 self.complain(
                     invalid(
@@ -326,7 +437,9 @@ class _Reader:
         most = config.get("maxOutputTokens")
         if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
             self.complain(
-                invalid("* GenerateContentRequest.generation_config.max_output_tokens: max_output_tokens must be positive\n")
+                invalid(
+                    "* GenerateContentRequest.generation_config.max_output_tokens: max_output_tokens must be positive\n"
+                )
             )
             del config["maxOutputTokens"]
         self.schema(config)

@@ -123,7 +123,11 @@ def _value(spec: str, kind: str, name: str, value: str) -> object:
             return number
     except ValueError:
         pass
-    wanted = {"rate": "above 0 and at most 1", "first": "a whole number from 1", "mb": "a whole number from 1"}
+    wanted = {
+        "rate": "above 0 and at most 1",
+        "first": "a whole number from 1",
+        "mb": "a whole number from 1",
+    }
     raise _wrong(spec, f"{name}={value or '(nothing)'} must be {wanted.get(name, 'a number from 0')}")
 
 

@@ -66,7 +66,8 @@ class Meter(Protocol):
     def wait_us(self, amount: int, limit: int, now_us: int) -> int:
         """Time until `amount` fits; 0: now. One that never fits is told the length of the window."""
 
-    def take(self, amount: int, limit: int, now_us: int) -> None: ...
+    def take(self, amount: int, now_us: int) -> None:
+        """Take what `wait_us` has just allowed, at the same time."""
 
 
 class RollingMeter:
@@ -88,7 +89,7 @@ class RollingMeter:
                 return at_us + self._span_us - now_us
         return self._span_us
 
-    def take(self, amount: int, limit: int, now_us: int) -> None:
+    def take(self, amount: int, now_us: int) -> None:
         self._taken.append((now_us, amount))
         self._sum += amount
 
@@ -112,8 +113,7 @@ class FixedMeter:
             return 0
         return (self._window + 1) * self._span_us + self._begins_us - now_us
 
-    def take(self, amount: int, limit: int, now_us: int) -> None:
-        self._turn(now_us)
+    def take(self, amount: int, now_us: int) -> None:  # noqa: ARG002
         self._sum += amount
 
     def _turn(self, now_us: int) -> None:
@@ -138,8 +138,7 @@ class BucketMeter:
             return 0
         return -(-short // limit) if limit and short <= self._missing else self._span_us
 
-    def take(self, amount: int, limit: int, now_us: int) -> None:
-        self._refill(limit, now_us)
+    def take(self, amount: int, now_us: int) -> None:  # noqa: ARG002
         self._missing += amount * self._span_us
 
     def _refill(self, limit: int, now_us: int) -> None:
@@ -183,7 +182,7 @@ class Limiter:
             return tuple(breaches)
         for _, meter, limit, amount in asked:
             if limit is not None:  # what nobody limits is not kept either
-                meter.take(amount, limit, now_us)
+                meter.take(amount, now_us)
         return ()
 
     def new_day(self) -> None:

@@ -64,7 +64,9 @@ class EmulatorOptions:
         known = {entry.name for entry in dataclasses.fields(self)}
         for name in changes:
             if name not in known:
-                raise ConfigurationError(f"{name!r} is no option of the emulator; there are {', '.join(sorted(known))}")
+                raise ConfigurationError(
+                    f"{name!r} is no option of the emulator; there are {', '.join(sorted(known))}"
+                )
         return dataclasses.replace(self, **{name: _read(name, value) for name, value in changes.items()})
 
 

@@ -70,7 +70,9 @@ EMBED_QUOTAS = {
 class Refusal(Exception):
     """A request is answered with an error. `outcome` is the word under which it is counted."""
 
-    def __init__(self, code: int, message: str = "", *, details: Sequence[Json] = (), outcome: str = "refused"):
+    def __init__(
+        self, code: int, message: str = "", *, details: Sequence[Json] = (), outcome: str = "refused"
+    ):
         super().__init__(code, message)
         self.code, self.outcome = code, outcome
         self.message = message or MESSAGE.get(code, "")
@@ -91,7 +93,9 @@ def unknown_field(name: str, at: str = "") -> Refusal:
     """What the JSON front end says to a field that the API's message does not have."""
     said = f'Invalid JSON payload received. Unknown name "{name}"{f" at {at!r}" if at else ""}: Cannot find field.'
     violation = {"description": said} | ({"field": at} if at else {})
-    return invalid(said, [{"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]}])
+    return invalid(
+        said, [{"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [violation]}]
+    )
 
 
 def bad_key() -> Refusal:
@@ -130,7 +134,10 @@ def over_quota(
     minutes = [breach.wait_us for breach in breaches if breach.quota is not Quota.RPD]
     wait_us = max(minutes) if minutes else 60 * SECOND_US - now_us % (60 * SECOND_US)
     return quota_refusal(
-        [(*quotas[breach.quota], breach.limit) for breach in breaches], model, wait_us=wait_us, outcome=outcome
+        [(*quotas[breach.quota], breach.limit) for breach in breaches],
+        model,
+        wait_us=wait_us,
+        outcome=outcome,
     )
 
 
@@ -165,6 +172,9 @@ def quota_refusal(
     ]
     if wait_us is not None:
         said += f"\nPlease retry in {wait_us / SECOND_US:.6f}s."
-        retry = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{wait_us // SECOND_US}s"}
+        retry = {
+            "@type": "type.googleapis.com/google.rpc.RetryInfo",
+            "retryDelay": f"{wait_us // SECOND_US}s",
+        }
         details.append(retry)
     return Refusal(429, said, details=details, outcome=outcome)

@@ -167,7 +167,11 @@ class _Fitter:
         most = _whole(get(schema, "maxProperties"))
         if most is not None and len(order) > most:
             order = sorted(order, key=lambda key: key not in required)[:most]
-        answer = {key: self.value(properties.get(key, {}), key, depth + 1) for key in order if properties.get(key) is not False}
+        answer = {
+            key: self.value(properties.get(key, {}), key, depth + 1)
+            for key in order
+            if properties.get(key) is not False
+        }
         least = _whole(get(schema, "minProperties")) or 0
         more = get(schema, "additionalProperties")
         free = not properties and isinstance(more, Mapping)  # a map: give it something
@@ -205,14 +209,14 @@ class _Fitter:
             return text
         least, most = _whole(get(schema, "minLength")) or 0, _whole(get(schema, "maxLength"))
         kind = schema.get("format")
-        text = self._formatted(kind, name) if isinstance(kind, str) else None
+        text = self._formatted(kind) if isinstance(kind, str) else None
         if text is None:
             text = self._named(name)
         if len(text) < least:
             text = (text + " " + self.mark * (least // 16 + 1))[:least]
         return text if most is None else text[:most]
 
-    def _formatted(self, kind: str, name: str) -> str | None:
+    def _formatted(self, kind: str) -> str | None:
         day = self._date()
         return {
             "date": day,
