@@ -1,0 +1,44 @@
+"""Operations for the tests of the fleet. They record each call in a file, outside the server under test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from batchq import Fatal, Rejected, Throttled, Unavailable, operation
+from batchq.operations.base import Call
+
+CALLS = Path(os.environ["FLEET_CALLS"])
+
+
+def record(*words: object) -> None:
+    """One line, written whole: several processes append to the same file."""
+    line = " ".join(str(word) for word in words) + "\n"
+    handle = os.open(CALLS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(handle, line.encode())
+    finally:
+        os.close(handle)
+
+
+@operation("work")
+def work(input: dict[str, Any], call: Call) -> dict[str, Any]:
+    """Sleep `ms`, then answer; fail the first `fail` attempts with the error named."""
+    began = time.time()
+    record("call", call.item_id, os.getpid(), f"{began:.4f}")
+    time.sleep(input.get("ms", 0) / 1000)
+    if input.get("kill"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    seen = sum(line.split()[1] == call.item_id for line in CALLS.read_text().splitlines() if "call" in line)
+    if seen <= input.get("fail", 0):
+        raise {
+            "passing": Unavailable("try later", code=503, kind="UNAVAILABLE"),
+            "limited": Throttled("too fast", retry_after_ms=200),
+            "refused": Rejected("no", code=400, kind="INVALID_ARGUMENT"),
+            "fatal": Fatal("the key is not valid", code=401, kind="UNAUTHENTICATED"),
+        }[input["error"]]
+    record("end", call.item_id, os.getpid(), f"{time.time():.4f}")
+    return {"answer": input.get("n")}

@@ -1,0 +1,127 @@
+"""Workers die, messages are lost and doubled, the server restarts: nothing is lost and nothing settles twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from conftest import Fleet, eventually
+from test_fleet_walk import items
+
+from batchq import Client, Item
+from batchq.core.lifecycle import JobState
+from batchq.dispatch import Dispatcher, make_app
+from batchq.store.database import Database
+
+
+@pytest.mark.parametrize(("pool", "slots"), [("gevent", 10), ("prefork", 2)])
+def test_what_a_killed_worker_held_moves_on(fleet: Fleet, client: Client, pool: str, slots: int) -> None:
+    victim = fleet.start(pool, slots)
+    job = client.submit(items(60, ms=150), operation="work")
+    eventually(lambda: len(fleet.calls()) >= slots)
+    os.killpg(victim.pid, signal.SIGKILL)
+    in_flight = slots
+    fleet.start(pool, slots)
+    record = job.wait(60)
+    calls = fleet.calls()
+    assert (record.state, record.succeeded) == (JobState.COMPLETED, 60)
+    assert sum(calls.values()) <= 60 + in_flight
+    assert max(calls.values()) <= 2
+    assert record.repeated <= in_flight
+
+
+def test_a_dead_prefork_child_is_enough_for_its_item_to_move_on(fleet: Fleet, client: Client) -> None:
+    fleet.start("prefork", 2)
+    job = client.submit(items(20, ms=100), operation="work")
+    eventually(lambda: len(fleet.calls()) >= 2)
+    child = int(next(words[2] for words in fleet.lines() if words[0] == "call"))
+    os.kill(child, signal.SIGKILL)
+    record = job.wait(60)
+    assert record.succeeded == 20
+    assert sum(fleet.calls().values()) <= 21
+
+
+def test_an_item_that_kills_its_worker_three_times_is_set_aside(fleet: Fleet, client: Client) -> None:
+    fleet.start("prefork", 2)
+    job = client.submit([Item("killer", {"kill": 1}), *items(8)], operation="work")
+    record = job.wait(90)
+    assert (record.succeeded, record.dead_letter, record.errors) == (8, 1, {"POISON": 1})
+    assert fleet.calls()["killer"] == 3
+
+
+def test_doubled_messages_change_nothing(fleet: Fleet, client: Client, database: Database) -> None:
+    job = client.submit(items(40, ms=30), operation="work")
+    fleet.start("gevent", 20)
+    eventually(lambda: len(fleet.calls()) >= 10)
+    dispatcher = Dispatcher(make_app(client.settings), client.settings)
+    for ticket in (1, 2, 3):
+        dispatcher.send_wave(job.id, 0, "batchq.work", range(40), ticket)
+    record = job.wait(60)
+    eventually(lambda: database.command("LLEN", "batchq.work") == 0)
+    assert record.succeeded == 40
+    assert set(fleet.calls().values()) == {1}
+
+
+def test_lost_messages_delay_and_lose_nothing(fleet: Fleet, client: Client, database: Database) -> None:
+    job = client.submit(items(40, ms=300), operation="work")
+    fleet.start("gevent", 4)
+    eventually(lambda: len(fleet.calls()) >= 4)
+    for queue in ("batchq.work", "batchq.control"):
+        database.command("DEL", queue)
+    record = job.wait(60)
+    assert record.succeeded == 40
+    assert max(fleet.calls().values()) == 1, "a lost message is no call"
+
+
+def test_a_lost_dispatch_message_is_made_up_for_by_the_sweeper(
+    fleet: Fleet, client: Client, database: Database
+) -> None:
+    job = client.submit(items(10), operation="work")
+    database.command("DEL", "batchq.control")
+    fleet.start()
+    assert job.wait(60).succeeded == 10
+
+
+def test_a_worker_told_to_end_finishes_its_calls_and_gives_the_rest_back(fleet: Fleet, client: Client) -> None:
+    leaving = fleet.start("gevent", 10)
+    job = client.submit(items(80, ms=300), operation="work")
+    eventually(lambda: len(fleet.calls()) >= 10)
+    leaving.send_signal(signal.SIGTERM)
+    assert leaving.wait(20) == 0
+    left = job.status()
+    assert left.processing <= 20, "prefetched messages go back to the queue; nothing is leased"
+    fleet.start("gevent", 10)
+    record = job.wait(60)
+    assert record.succeeded == 80
+    assert set(fleet.calls().values()) == {1}, "no call is repeated"
+    assert record.repeated == 0
+
+
+def test_workers_wait_for_the_server_and_go_on(
+    fleet: Fleet, client: Client, tmp_path: object, request: pytest.FixtureRequest
+) -> None:
+    from pathlib import Path
+
+    from batchq import embedded
+    from batchq.settings import Settings
+    from batchq.wiring import Place
+
+    folder = Path(str(tmp_path)) / "own-server"
+    own = embedded.start(folder)
+    request.addfinalizer(lambda: embedded.stop(folder))
+    fleet.url = own.url
+    place = Place(client.settings.model_copy(update={"redis_url": own.url}), embedded=True)
+    with Client(place=place) as other:
+        fleet.start("gevent", 5)
+        job = other.submit(items(60, ms=100), operation="work")
+        eventually(lambda: len(fleet.calls()) >= 10)
+        embedded.stop(folder)
+        time.sleep(1)  # the outage itself
+        again = embedded.start(folder)
+        if again.url != own.url:
+            pytest.skip("the server came back elsewhere")
+        record = job.wait(90)
+    assert record.succeeded == 60
+    assert max(fleet.calls().values()) <= 2
