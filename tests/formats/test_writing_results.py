@@ -282,17 +282,41 @@ def test_a_disk_that_fills_up_is_told_and_leaves_the_old_file(tmp_path: Path) ->
     assert path.read_text() == "old\n"
 
 
-def test_standard_output_and_devices_are_written_as_they_come(tmp_path: Path) -> None:
+def test_standard_output_is_written_as_it_comes() -> None:
     out = io.BytesIO()
     done = write([GOOD], check_destination("-"), stdout=out)
     assert (done.count, done.path, done.bytes) == (1, None, len(out.getvalue()))
     assert json.loads(out.getvalue()) == result_line(GOOD)
 
-    before = Path("/dev/null").stat()
-    assert write([GOOD], check_destination("/dev/null")).count == 1
-    assert Path("/dev/null").stat().st_ino == before.st_ino  # not replaced by a file
-    with pytest.raises(BatchqError, match="no space left on device"):
-        write([GOOD], check_destination("/dev/full"))
+
+def test_standard_output_on_a_full_disk_is_told() -> None:
+    full = Path("/dev/full").open("wb", buffering=0)
+    with full, pytest.raises(BatchqError, match="no space left on device"):
+        write([GOOD], check_destination("-"), stdout=full)
+
+
+# Never a device of the machine: run as root, a broken writer would replace it for everybody.
+def test_a_pipe_is_written_into_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert write([GOOD], check_destination(str(pipe))).count == 1
+        assert json.loads(os.read(reader, 100_000)) == result_line(GOOD)
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert names(tmp_path) == ["pipe"]
+
+
+def test_what_became_no_regular_file_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    destination = check_destination(str(path))
+    os.mkfifo(path)
+    with pytest.raises(BatchqError, match="no regular file"):
+        write([GOOD], destination)
+    assert path.is_fifo()
+    assert names(tmp_path) == ["out.jsonl"]
 
 
 def test_a_reader_that_goes_away_is_a_broken_pipe() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from batchq.formats.writers.destination import Destination
 from batchq.formats.writers.forms import FORM_WRITERS
 
 _BUFFER = 2**20
+_REMEDY = "The results are safe in the job: write them again with `batchq results JOB -o OUT`"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -93,12 +95,22 @@ def _replace(parts: Iterable[bytes], target: Path) -> int:
                 os.fchmod(handle, target.stat().st_mode & 0o777)
             size = _copy(parts, file)
             os.fsync(handle)  # before the rename, or a crash could leave the name on an empty file
+        _must_be_replaceable(target)
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
     return size
+
+
+def _must_be_replaceable(target: Path) -> None:
+    """Whatever the destination said: a rename onto a device takes it from the whole machine (/dev/null, as root)."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(target.lstat().st_mode):
+            raise BatchqError(
+                f"results were not written to {shown(target)}: it is no regular file. {_REMEDY}"
+            )
 
 
 def _sync_folder(folder: Path) -> None:
@@ -114,7 +126,8 @@ def _sync_folder(folder: Path) -> None:
 def _sorry(exc: OSError, path: str | None) -> str:
     where = "standard output" if path is None else shown(path)
     why = (exc.strerror or str(exc)).lower()
-    remedy = "The results are safe in the job: write them again with `batchq results JOB -o OUT`"
     if exc.errno in _FULL:
-        return f"results were not written to {where}: {why}. Free some space or choose another disk. {remedy}"
-    return f"results were not written to {where}: {why}. {remedy}"
+        return (
+            f"results were not written to {where}: {why}. Free some space or choose another disk. {_REMEDY}"
+        )
+    return f"results were not written to {where}: {why}. {_REMEDY}"
