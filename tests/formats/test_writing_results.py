@@ -290,8 +290,10 @@ def test_standard_output_is_written_as_it_comes() -> None:
 
 
 def test_standard_output_on_a_full_disk_is_told() -> None:
-    full = Path("/dev/full").open("wb", buffering=0)
-    with full, pytest.raises(BatchqError, match="no space left on device"):
+    with (
+        Path("/dev/full").open("wb", buffering=0) as full,
+        pytest.raises(BatchqError, match="no space left on device"),
+    ):
         write([GOOD], check_destination("-"), stdout=full)
 
 
