@@ -15,6 +15,10 @@ import jsonschema
 import pytest
 from PIL import Image, ImageChops
 
+from batchq.core.records import Item
+from batchq.formats import InputSpec, read
+from batchq.operations.schemas import check_schema
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MESSAGES, INVOICES = EXAMPLES / "messages", EXAMPLES / "invoices"
 SCANS = sorted((INVOICES / "scans").iterdir())
@@ -57,7 +61,7 @@ def test_the_prompt_names_only_columns_of_the_messages() -> None:
 @pytest.mark.parametrize("folder", [MESSAGES, INVOICES], ids=lambda folder: folder.name)
 def test_the_schema_is_strict(folder: Path) -> None:
     schema = read_json(folder / "schema.json")
-    jsonschema.Draft202012Validator.check_schema(schema)
+    assert check_schema(schema) is None
     assert schema["required"] == list(schema["properties"])
     assert schema["additionalProperties"] is False
 
@@ -76,6 +80,23 @@ def test_a_sorted_message_fits_the_schema_and_an_invented_category_does_not() ->
     assert check.is_valid(answer)
     assert not check.is_valid({**answer, "category": "weather"})
     assert not check.is_valid({**answer, "sentiment": 2})
+
+
+@pytest.mark.parametrize(
+    ("spec", "count"),
+    [
+        (InputSpec(str(MESSAGES / "messages.csv"), prompt=(MESSAGES / "prompt.txt").read_text("utf-8")), 200),
+        (InputSpec(str(INVOICES / "scans")), 12),
+    ],
+    ids=["messages", "invoices"],
+)
+def test_batchq_finds_nothing_wrong_with_any_item(spec: InputSpec, count: int) -> None:
+    with read(spec) as reading:
+        rows = list(reading)
+    assert len(rows) == count
+    for row in rows:
+        assert isinstance(row, Item), row
+        assert row.problem is None, row
 
 
 def test_every_scan_is_labelled_and_every_label_has_its_scan() -> None:
