@@ -7,7 +7,7 @@ between their reading and their writing. Time is an argument, so nothing sleeps 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, cast
 
@@ -56,6 +56,12 @@ namespaces = count()
 
 picks = st.integers(0, 1_000)
 lanes = st.integers(0, 1)
+
+
+def _one_of(ever: list[Any], good: Callable[[Any], bool], pick: int) -> Any:
+    """One that still counts, for three picks in four; else any that ever was."""
+    chosen = [one for one in ever if good(one)] if pick % 4 else ever
+    return (chosen or ever)[pick // 4 % len(chosen or ever)]
 
 
 class History(RuleBasedStateMachine):
@@ -123,31 +129,42 @@ class History(RuleBasedStateMachine):
             self.world.beat(worker, period_ms=period_ms)
         assert self.database.dark_ms == self.dark
 
-    @rule(ms=st.sampled_from([1, 500, 4_000, 14_000, 16_000, 31_000, 200_000, 90_000_000]))
-    def time_passes(self, ms: int) -> None:
+    @rule(
+        ms=st.sampled_from([1, 500, 4_000, 14_000, 16_000, 31_000, 200_000, 90_000_000]), swept=st.booleans()
+    )
+    def time_passes(self, ms: int, swept: bool) -> None:
         self.world.outage(ms)
         self._beat(*self.workers, period_ms=ALWAYS_MS)
+        if swept:
+            self._heal()
 
     @rule(ms=st.sampled_from([9_000, 40_000, 1_000_000]))
     def the_store_is_silent(self, ms: int) -> None:
         self.world.outage(ms)
         self._beat(self.workers[0], period_ms=PERIOD_MS)
 
-    @rule(pick=picks)
-    def a_worker_dies_and_another_starts(self, pick: int) -> None:
+    @rule(pick=picks, noticed=st.booleans())
+    def a_worker_dies_and_another_starts(self, pick: int, noticed: bool) -> None:
         self.workers.pop(pick % len(self.workers))
         self.workers.append(f"w{self.born}")
         self.born += 1
+        if noticed:
+            self.world.outage(LEASE_MS + 1)
+            self._beat(*self.workers, period_ms=ALWAYS_MS)
+            self._heal()
 
     # -- the walk -------------------------------------------------------------------------------------------
 
-    @rule(lane=lanes, most=st.sampled_from([1, 2, 100]))
-    def a_wave_goes_out(self, lane: int, most: int) -> None:
+    @rule(lane=lanes, most=st.sampled_from([1, 2, 100]), at_once=st.booleans())
+    def a_wave_goes_out(self, lane: int, most: int, at_once: bool) -> None:
+        """`at_once`: and is claimed whole."""
         wave = self.items.take(self.spec.id, lane, most, WINDOWS[lane])
         assert list(wave.positions) == self.model.take(lane, most, WINDOWS[lane], self.now, self.dark)
         if wave.positions:
             assert wave.ticket == self.model.ticket
         self.messages += [(lane, position, wave.ticket) for position in wave.positions]
+        if at_once and wave.positions:
+            self._claim(lane, self.messages[-len(wave.positions) :], self.workers[0], begun=True)
 
     @precondition(lambda self: self.messages)
     @rule(
@@ -160,20 +177,26 @@ class History(RuleBasedStateMachine):
     def messages_arrive(
         self, choices: list[int], worker: int, begun: bool, doubled: bool, again: bool
     ) -> None:
-        """New ones mostly; some twice within one call; `again`: with the nonce of an earlier claim."""
+        """Fresh ones mostly; some twice within one call; `again`: with the nonce of an earlier claim."""
         owner = self.workers[worker % len(self.workers)]
-        chosen = [self.messages[-1 - choice % len(self.messages)] for choice in choices]
+        chosen = [_one_of(self.messages, self._fresh, choice) for choice in choices]
         lane = chosen[0][0]
         chosen = [message for message in chosen if message[0] == lane]
         if doubled:
             chosen.append(chosen[0])
-        requests = []
-        for _, position, ticket in chosen:
-            nonce = self.world.nonce()
-            old = [lease for lease in self.leases if lease[1] == position]
-            if again and old:
-                owner, nonce = old[-1][2], old[-1][3]
-            requests.append(ClaimRequest(position, ticket, nonce, begun))
+        old = [lease for lease in self.leases if lease[1] == chosen[0][1]]
+        if again and old:
+            self._claim(lane, chosen[:1], old[-1][2], begun, nonce=old[-1][3])
+        else:
+            self._claim(lane, chosen, owner, begun)
+
+    def _claim(
+        self, lane: int, messages: list[tuple[int, int, int]], owner: str, begun: bool, nonce: str = ""
+    ) -> None:
+        requests = [
+            ClaimRequest(position, ticket, nonce or self.world.nonce(), begun)
+            for _, position, ticket in messages
+        ]
         answers = self.items.claim(self.spec.id, lane, owner, requests)
         for one, answer in zip(requests, answers, strict=True):
             expected = self.model.claim(
@@ -183,8 +206,16 @@ class History(RuleBasedStateMachine):
             if answer.verdict is Verdict.OK:
                 self.leases.append((lane, one.position, owner, one.nonce))
 
+    def _fresh(self, message: tuple[int, int, int]) -> bool:
+        entry = self.model.items[message[1]].entry
+        return entry is not None and not entry.owner and entry.ticket == message[2]
+
+    def _valid(self, lease: tuple[int, int, str, str]) -> bool:
+        entry = self.model.items[lease[1]].entry
+        return entry is not None and entry.belongs_to(*lease[2:])
+
     def _lease(self, pick: int) -> tuple[int, Lease, str]:
-        lane, position, owner, nonce = self.leases[-1 - pick % len(self.leases)]
+        lane, position, owner, nonce = _one_of(self.leases, self._valid, pick)
         return lane, Lease(position, nonce, 0, 0, 0, 0, 0, ()), owner
 
     @precondition(lambda self: self.leases)
@@ -251,8 +282,10 @@ class History(RuleBasedStateMachine):
 
     # -- people ---------------------------------------------------------------------------------------------
 
-    @rule(cause=st.sampled_from([HoldCause.PERSON, HoldCause.BUDGET]))
-    def somebody_pauses(self, cause: HoldCause) -> None:
+    @rule(dice=picks, cause=st.sampled_from([HoldCause.PERSON, HoldCause.BUDGET]))
+    def somebody_pauses(self, dice: int, cause: HoldCause) -> None:
+        if dice % 3 != 1:
+            return
         if self.model.ended or self.model.cancelled:
             with pytest.raises(Conflict):
                 self.jobs.hold(self.spec.id, cause, "", "person")
@@ -269,7 +302,7 @@ class History(RuleBasedStateMachine):
 
     @rule(dice=picks, cause=st.sampled_from(["cancel", "deadline"]))
     def somebody_cancels(self, dice: int, cause: str) -> None:
-        if dice % 7 != 3:
+        if dice % 13 != 3:
             return
         if self.model.ended and self.model.cancelled not in (cause, "cancel"):
             with pytest.raises(Conflict):
