@@ -300,9 +300,17 @@ def _rows(items: Rows, prompt: str | None) -> Iterator[Item | Complaint]:
 
     if isinstance(items, str | Mapping):
         raise InputError("items must be an iterable of items, not one of them: put it in a list")
-    template = Template.parse(prompt) if prompt is not None else None
+    template = Template(prompt) if prompt is not None else None
     for row, item in enumerate(items, 1):
-        yield item if isinstance(item, Complaint) else item_from(item, row, template)
+        if isinstance(item, Complaint):
+            yield item
+            continue
+        try:
+            yield item_from(item, row, template)
+        except InputError as exc:
+            if not exc.complaints:
+                raise
+            yield from exc.complaints  # all of them are told at once, when the input ends
 
 
 def _preflight() -> Callable[[str], None] | None:

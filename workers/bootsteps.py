@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from celery import bootsteps
-from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+from celery.signals import (
+    after_setup_logger,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 
 from batchq import wiring
 from batchq.errors import ConfigurationError
@@ -51,6 +57,13 @@ class Heart(bootsteps.StartStopStep):
     def shutdown(self, parent: Any) -> None:  # noqa: ARG002
         if self._life is not None:
             self._life.end()
+
+
+@after_setup_logger.connect
+def _quiet(**_: Any) -> None:
+    """Celery's two lines an item cost more than the item; the waves' own line stays."""
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _stop_claiming(**_: Any) -> None:

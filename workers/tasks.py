@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from celery import Task
@@ -11,6 +12,8 @@ from batchq.flow.advance import advance
 from batchq.flow.process import ItemMessage, process_item
 from workers import life
 from workers.app import app
+
+log = logging.getLogger("batchq")
 
 
 class Again(Exception):
@@ -56,8 +59,9 @@ def run_item(job_id: str, lane: int, position: int, ticket: int) -> None:
 
 
 @app.task(name=dispatch.COMPLETE_WAVE, ignore_result=True)
-def complete_wave(job_id: str, wave: int, items: int) -> None:  # noqa: ARG001
+def complete_wave(job_id: str, wave: int, items: int) -> None:
     """The chord's body: the wave is through. Running it twice or never is harmless."""
+    log.info("job %s: wave %d is through, %d items", job_id, wave, items)
     advance(life.current().walk, job_id)
 
 

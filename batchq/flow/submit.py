@@ -314,7 +314,7 @@ class _Writer:
 
     def add_bad_line(self, complaint: Complaint) -> None:
         """--skip-bad: what breaks the list becomes a failed item, named after its place."""
-        identity = f"line-{complaint.row}" if complaint.row else f"bad-{row_id(self.total + 1)}"
+        identity = row_id(complaint.row or self.total + 1)
         if self._ids.add(identity, self.total + 1) is not None:
             identity = f"{identity}-{secrets.token_hex(3)}"
             self._ids.add(identity, self.total + 1)

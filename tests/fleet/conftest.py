@@ -61,7 +61,20 @@ class Fleet:
         """A worker process, in the foreground of its own group, ready when it has beaten."""
         log = self.log(len(self.workers)).open("wb")
         worker = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "workers", "worker", "-P", pool, "-c", str(slots), "-l", "INFO"]
+            [
+                sys.executable,
+                "-m",
+                "celery",
+                "-A",
+                "workers",
+                "worker",
+                "-P",
+                pool,
+                "-c",
+                str(slots),
+                "-l",
+                "INFO",
+            ]
             + ["--without-gossip", "--without-mingle", "-n", f"w{len(self.workers)}@%h", *options],
             cwd=HERE.parents[1],
             env=self.environment,
@@ -83,7 +96,11 @@ class Fleet:
         return Counter(words[1] for words in self.lines() if words[0] == "call")
 
     def lines(self) -> list[list[str]]:
-        return [line.split() for line in self.calls_file.read_text().splitlines()] if self.calls_file.exists() else []
+        return (
+            [line.split() for line in self.calls_file.read_text().splitlines()]
+            if self.calls_file.exists()
+            else []
+        )
 
     def stop(self) -> None:
         for worker in self.workers:

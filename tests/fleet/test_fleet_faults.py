@@ -84,7 +84,9 @@ def test_a_lost_dispatch_message_is_made_up_for_by_the_sweeper(
     assert job.wait(60).succeeded == 10
 
 
-def test_a_worker_told_to_end_finishes_its_calls_and_gives_the_rest_back(fleet: Fleet, client: Client) -> None:
+def test_a_worker_told_to_end_finishes_its_calls_and_gives_the_rest_back(
+    fleet: Fleet, client: Client
+) -> None:
     leaving = fleet.start("gevent", 10)
     job = client.submit(items(80, ms=300), operation="work")
     eventually(lambda: len(fleet.calls()) >= 10)
