@@ -53,8 +53,8 @@ emulator: setup ## Run the local Gemini API
 	@$(BATCHQ) emulator $(ARGS)
 
 docs: setup ## Write docs/settings.md from the settings
-	@$(BIN)/python -m batchq.settings_doc > docs/settings.md.new
-	@mv docs/settings.md.new docs/settings.md
+	@$(BIN)/python -m batchq.settings_doc > docs/settings.md.new && mv docs/settings.md.new docs/settings.md \
+	    || { rm -f docs/settings.md.new; exit 1; }
 
 build: setup ## Build wheel and source archive into dist/
 	@$(BIN)/python -m hatchling build
