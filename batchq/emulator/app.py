@@ -157,7 +157,7 @@ class Emulation:
         if task.problem:
             raise task.problem
         self._admit(task, project)
-        await self._think(fault)
+        await self._think(call, fault)
         if fault is not None and fault.kind in STATUS_KINDS:
             raise refusal_of(fault, model, embeds=route.embeds, vertex=route.vertex)
         good = self._good(task, fault)
@@ -235,12 +235,13 @@ class Emulation:
                 f"({asking.INPUT_TOKEN_LIMIT})."
             )
 
-    async def _think(self, fault: Fault | None) -> None:
+    async def _think(self, call: Call, fault: Fault | None) -> None:
         seconds = self.options.latency_s
         if seconds and self.options.latency_sigma:
             seconds *= self._latency.lognormvariate(0.0, self.options.latency_sigma)
         if fault is not None and fault.kind == "slow":
             seconds += SLOW_S if fault.s is None else fault.s
+        call.latency_s = seconds
         if seconds:
             await asyncio.sleep(seconds)
 

@@ -32,6 +32,7 @@ class Call:
     status: int = 0  # 0: nothing was answered
     keys: list[bytes] = field(default_factory=list)  # of the prompts; a batch of embeddings has many
     input_tokens: int = 0
+    latency_s: float = 0.0  # drawn for it; what it took is ended_s - at_s
     ended_s: float = 0.0
 
     def record(self) -> dict[str, Any]:
@@ -39,6 +40,7 @@ class Call:
             "number": self.number,
             "at_s": round(self.at_s, 6),
             "duration_s": round(self.ended_s - self.at_s, 6),
+            "latency_s": round(self.latency_s, 6),
             "method": self.method,
             "model": self.model,
             "project": self.project,
