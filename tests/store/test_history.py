@@ -469,6 +469,7 @@ class History(RuleBasedStateMachine):
             self.the_store_is_as_the_model_says()
         assert self.model.open == 0, self.model.states
         if not self.model.ended:
+            self.world.outage(FINISHER_STALE_MS + 1)  # one that began is dead by now
             generation = self.jobs.finish_begin(self.spec.id, "last")
             assert generation is not None
             assert self.model.finish_begin("last", self.now, FINISHER_STALE_MS) == generation
