@@ -35,7 +35,8 @@ class BatchqCelery(Celery):
 
     def __init__(self, *args: Any, broker: str, backend: str, **options: Any) -> None:
         self._own_broker = broker
-        # backend_cls goes before CELERY_RESULT_BACKEND; the broker's variables are passed over below
+        # goes before CELERY_RESULT_BACKEND; the broker's variables are passed over below
+        self.backend_cls = backend
         every: Any = {**options, "broker": broker, "backend": backend}
         super().__init__(*args, **every)
 

@@ -46,8 +46,6 @@ class QuotaSettings(_Section):
     """A fleet-wide limit, whatever the number of workers. None: no limit of this kind."""
 
     requests_per_minute: Count | None = Field(None, description="requests in any rolling minute")
-    tokens_per_minute: Count | None = Field(None, description="input tokens in any rolling minute")
-    requests_per_day: Count | None = Field(None, description="requests a day; resets at midnight Pacific")
     concurrency: Count | None = Field(None, description="calls in flight")
 
 
@@ -134,9 +132,6 @@ class Settings(BaseSettings):
     )
     retention_s: Positive = Field(
         30 * 86_400, description="a job is kept so long after its end; on the embedded server for ever"
-    )
-    dead_letter_queue_limit: Count = Field(
-        10_000, description="newest dead letters fed to the queue batchq.dead_letter"
     )
     socket_timeout_s: Positive = Field(10, description="a Redis call that takes longer has failed")
 
