@@ -11,7 +11,9 @@ POST config                 change options, by name: {"rpm": 600, "faults": ["50
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterator
 from dataclasses import fields
 from ipaddress import ip_address
 from itertools import islice
@@ -38,6 +40,9 @@ async def administer(emulation: Emulation, request: web.BaseRequest, path: str, 
         if order == ("POST", "config"):
             emulation.configure(json.loads(await request.content.read()))
             return _said(options_shown(emulation))
+        if order == ("GET", "prompts"):
+            rows = emulation.recorder.prompts()
+            return reply(await asyncio.to_thread(_listed, rows, asked))  # there may be millions
         told = _told(emulation, order, asked)
     except (ValueError, AttributeError, TypeError) as exc:
         return _said({"error": f"not understood: {exc}"}, 400)
@@ -54,15 +59,17 @@ def _told(emulation: Emulation, order: tuple[str, str], asked: dict[str, str]) -
             return recorder.stats(emulation.now_s())
         case ("GET", "calls"):
             return [call.record() for call in list(recorder.calls)[-limit:]] if limit else []
-        case ("GET", "prompts"):
-            text = asked.get("text")
-            found = (one for one in recorder.prompts() if text is None or text in (one["text"] or ""))
-            return list(islice(found, int(asked["limit"]) if "limit" in asked else None))
         case ("GET", "admissions"):
             return list(recorder.all.times_s)
         case ("GET", "options"):
             return options_shown(emulation)
     return None
+
+
+def _listed(rows: Iterator[dict[str, Any]], asked: dict[str, str]) -> bytes:
+    least = int(asked.get("least", 0))
+    wanted = (row for row in rows if row["requests"] >= least)
+    return json.dumps(list(islice(wanted, int(asked["limit"]) if "limit" in asked else None))).encode()
 
 
 def _reset(emulation: Emulation, wanted: dict[str, Any]) -> web.Response:

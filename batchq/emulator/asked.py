@@ -157,8 +157,14 @@ SCHEMA_FIELDS = (
         ]
     )
 )
-# (path, lowest, highest) of the numbers that Gemini checks
-RANGES = (("temperature", 0.0, 2.0), ("topP", 0.0, 1.0), ("candidateCount", 1, 8))
+# (name, lowest, highest) of the numbers that Gemini checks; whole ones where the bounds are
+RANGES = (
+    ("temperature", 0.0, 2.0),
+    ("topP", 0.0, 1.0),
+    ("candidateCount", 1, 8),
+    ("maxOutputTokens", 1, 2**31 - 1),
+)
+MOST_STOPS = 5
 
 
 @dataclass(slots=True)
@@ -419,30 +425,29 @@ class _Reader:
 
     def config(self, config: dict[str, Any]) -> None:
         for name, low, high in RANGES:
-            value = config.get(name)
-            if value is None:
-                continue
-            field_name = SNAKE_OF[name]
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                self.complain(
-                    invalid(f"Invalid value at 'generation_config.{field_name}', {json.dumps(value)}")
-                )
-            elif not low <= value <= high:
-                self.complain(
-                    invalid(
-                        f"* GenerateContentRequest.generation_config.{field_name}: {field_name} must be in the "
-                        f"range [{low}, {high}]\n"
-                    )
-                )
-        most = config.get("maxOutputTokens")
-        if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
-            self.complain(
-                invalid(
-                    "* GenerateContentRequest.generation_config.max_output_tokens: max_output_tokens must be positive\n"
-                )
-            )
-            del config["maxOutputTokens"]
+            self.number(config, name, low, high)
+        stops = config.get("stopSequences")
+        if stops is not None and not (
+            isinstance(stops, list)
+            and len(stops) <= MOST_STOPS
+            and all(isinstance(one, str) for one in stops)
+        ):
+            self.complain(invalid("Invalid value at 'generation_config.stop_sequences'"))
+        thinking = config.get("thinkingConfig")
+        if thinking is not None and not isinstance(thinking, dict):
+            self.complain(invalid("Invalid value at 'generation_config.thinking_config'"))
         self.schema(config)
+
+    def number(self, config: dict[str, Any], name: str, low: float, high: float) -> None:
+        value, path = config.get(name), f"generation_config.{SNAKE_OF[name]}"
+        if value is None:
+            return
+        kinds = int if isinstance(low, int) else int | float
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            self.complain(invalid(f"Invalid value at '{path}', {json.dumps(value)}"))
+        elif not low <= value <= high:
+            said = f"{SNAKE_OF[name]} must be in the range [{low}, {high}]"
+            self.complain(invalid(f"* GenerateContentRequest.{path}: {said}\n"))
 
     def schema(self, config: dict[str, Any]) -> None:
         for name in ("responseSchema", "responseJsonSchema"):

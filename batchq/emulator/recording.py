@@ -192,14 +192,23 @@ class Recorder:
         }
 
     def prompts(self) -> Iterator[dict[str, Any]]:
-        """Each prompt: the first 16 digits of its key, its requests, its answers, its text where it is kept."""
-        for short, count in self._seen.items():
-            yield {
-                "key": f"{short:016x}",
-                "requests": count,
-                "answered": self._answered.get(short, 0),
-                "text": self._texts.get(short),
-            }
+        """Each prompt as it is now: the first 16 digits of its key, its requests, its answers, its text where kept.
+
+        The copies are made at once; the iterator may be read on another thread.
+        """
+        return _rows(list(self._seen.items()), dict(self._answered), dict(self._texts))
 
     def requests_of(self, key: bytes) -> int:
         return self._seen.get(int.from_bytes(key[:8]), 0)
+
+
+def _rows(
+    seen: list[tuple[int, int]], answered: dict[int, int], texts: dict[int, str]
+) -> Iterator[dict[str, Any]]:
+    for short, count in seen:
+        yield {
+            "key": f"{short:016x}",
+            "requests": count,
+            "answered": answered.get(short, 0),
+            "text": texts.get(short),
+        }

@@ -42,7 +42,7 @@ def vertex(running: Emulator) -> Iterator[genai.Client]:
         vertexai=True,
         project="p-1",
         location="us-central1",
-        credentials=Credentials("a-fake-token"),
+        credentials=Credentials("a-fake-token"),  # type: ignore[no-untyped-call]
         http_options=types.HttpOptions(base_url=running.url),
     ) as client:
         yield client

@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from google import genai
 from google.genai import errors, types
 
 from batchq.emulator import Emulator, Fault, expected_text, parse_fault
@@ -124,12 +123,12 @@ def test_the_first_of_several_faults_that_strikes_decides() -> None:
 # --- how it looks ----------------------------------------------------------------------------------------
 
 
-def ask(client: genai.Client, prompt: str = "hello", **config: Any) -> types.GenerateContentResponse:
+def ask(client: Any, prompt: str = "hello", **config: Any) -> Any:
     return client.models.generate_content(model=LITE, contents=prompt, config=config or None)
 
 
 @pytest.mark.parametrize("kind", ["400", "401", "403", "404", "408", "499", "500", "501", "503", "504"])
-def test_a_status_is_an_error_of_the_api(gemini: genai.Client, emulator: Emulator, kind: str) -> None:
+def test_a_status_is_an_error_of_the_api(gemini: Any, emulator: Emulator, kind: str) -> None:
     emulator.configure(faults=[kind])
     with pytest.raises(errors.APIError) as caught:
         ask(gemini)
@@ -138,7 +137,7 @@ def test_a_status_is_an_error_of_the_api(gemini: genai.Client, emulator: Emulato
     assert emulator.stats()["outcomes"] == {f"fault:{kind}": 1}
 
 
-def test_502_comes_with_a_page_of_html(gemini: genai.Client, emulator: Emulator) -> None:
+def test_502_comes_with_a_page_of_html(gemini: Any, emulator: Emulator) -> None:
     emulator.configure(faults=["502"])
     with pytest.raises(errors.ServerError) as caught:
         ask(gemini)
@@ -158,7 +157,7 @@ def test_502_comes_with_a_page_of_html(gemini: genai.Client, emulator: Emulator)
     ],
 )
 def test_a_429_names_its_quota_or_nothing(
-    gemini: genai.Client, emulator: Emulator, kind: str, quota: str | None, delay: str | None
+    gemini: Any, emulator: Emulator, kind: str, quota: str | None, delay: str | None
 ) -> None:
     emulator.configure(faults=[kind])
     with pytest.raises(errors.ClientError) as caught:
@@ -170,12 +169,12 @@ def test_a_429_names_its_quota_or_nothing(
     violations = details.get("QuotaFailure", {}).get("violations", [])
     assert [quota in one["quotaId"] for one in violations] == ([True] if quota else [])
     assert details.get("RetryInfo", {}).get("retryDelay") == delay
-    assert ("limit: 0" in caught.value.message) is (kind == "429-zero")
+    assert ("limit: 0" in str(caught.value)) is (kind == "429-zero")
 
 
 @pytest.mark.parametrize("kind", ["drop", "reset"])
 def test_a_connection_that_breaks_is_an_error_of_the_network(
-    gemini: genai.Client, emulator: Emulator, kind: str
+    gemini: Any, emulator: Emulator, kind: str
 ) -> None:
     emulator.configure(faults=[kind])
     with pytest.raises(httpx2.TransportError):
@@ -198,15 +197,13 @@ def test_a_reset_comes_in_the_middle_of_the_body(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("kind", ["not-json", "half-json"])
-def test_a_body_that_is_no_json_cannot_be_decoded(
-    gemini: genai.Client, emulator: Emulator, kind: str
-) -> None:
+def test_a_body_that_is_no_json_cannot_be_decoded(gemini: Any, emulator: Emulator, kind: str) -> None:
     emulator.configure(faults=[kind])
     with pytest.raises(json.JSONDecodeError):
         ask(gemini)
 
 
-def test_an_empty_body_and_one_of_another_charset(gemini: genai.Client, emulator: Emulator) -> None:
+def test_an_empty_body_and_one_of_another_charset(gemini: Any, emulator: Emulator) -> None:
     emulator.configure(faults=["empty"])
     assert ask(gemini).candidates is None
     emulator.configure(faults=["charset"])
@@ -218,12 +215,12 @@ def test_an_empty_body_and_one_of_another_charset(gemini: genai.Client, emulator
     connection.close()
 
 
-def test_a_huge_answer_is_as_large_as_told(gemini: genai.Client, emulator: Emulator) -> None:
+def test_a_huge_answer_is_as_large_as_told(gemini: Any, emulator: Emulator) -> None:
     emulator.configure(faults=["huge:mb=3"])
     assert len(ask(gemini).text) == 3 * 1024 * 1024
 
 
-def test_a_dripping_answer_comes_whole_and_late(gemini: genai.Client, emulator: Emulator) -> None:
+def test_a_dripping_answer_comes_whole_and_late(gemini: Any, emulator: Emulator) -> None:
     emulator.configure(faults=["drip:s=0.4"])
     began = time.monotonic()
     assert ask(gemini).text == expected_text("hello")
@@ -252,7 +249,7 @@ def test_a_caller_that_leaves_before_the_answer_is_counted_as_abandoned(emulator
     assert emulator.stats()["answered"] == 0
 
 
-def test_blocked_prompts_and_withheld_answers(gemini: genai.Client, emulator: Emulator) -> None:
+def test_blocked_prompts_and_withheld_answers(gemini: Any, emulator: Emulator) -> None:
     emulator.configure(
         faults=["blocked:match=b", "safety:match=s", "recitation:match=r", "no-candidates:match=n"]
     )
@@ -265,7 +262,7 @@ def test_blocked_prompts_and_withheld_answers(gemini: genai.Client, emulator: Em
     assert ask(gemini, "n").candidates is None
 
 
-def test_answers_cut_off_empty_or_malformed(gemini: genai.Client, emulator: Emulator) -> None:
+def test_answers_cut_off_empty_or_malformed(gemini: Any, emulator: Emulator) -> None:
     emulator.configure(
         faults=["truncated:match=t", "no-text:match=x", "no-parts:match=p", "malformed:match=m"]
     )
@@ -277,17 +274,15 @@ def test_answers_cut_off_empty_or_malformed(gemini: genai.Client, emulator: Emul
     assert ask(gemini, "m").candidates[0].finish_reason is types.FinishReason.MALFORMED_FUNCTION_CALL
 
 
-def test_an_answer_breaks_its_schema_as_often_as_told_then_fits(
-    gemini: genai.Client, emulator: Emulator
-) -> None:
+def test_an_answer_breaks_its_schema_as_often_as_told_then_fits(gemini: Any, emulator: Emulator) -> None:
     emulator.configure(faults=["schema:first=2"])
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
-    config = {"response_json_schema": schema, "response_mime_type": "application/json"}
+    config: dict[str, Any] = {"response_json_schema": schema, "response_mime_type": "application/json"}
     answers = [json.loads(ask(gemini, **config).text) for _ in range(3)]
     assert [isinstance(answer, dict) for answer in answers] == [False, False, True]
 
 
-def test_directives_hold_only_where_they_are_allowed(gemini: genai.Client, emulator: Emulator) -> None:
+def test_directives_hold_only_where_they_are_allowed(gemini: Any, emulator: Emulator) -> None:
     prompt = "work [[emulate:503 first=2]]"
     assert ask(gemini, prompt).text == expected_text(prompt)
     emulator.configure(directives=True)
@@ -299,14 +294,14 @@ def test_directives_hold_only_where_they_are_allowed(gemini: genai.Client, emula
         ask(gemini, "[[emulate:nonsense]]")
 
 
-def test_embeddings_fail_by_status_and_connection_too(gemini: genai.Client, emulator: Emulator) -> None:
+def test_embeddings_fail_by_status_and_connection_too(gemini: Any, emulator: Emulator) -> None:
     emulator.configure(faults=["503:first=1", "safety"])
     with pytest.raises(errors.ServerError):
         gemini.models.embed_content(model="gemini-embedding-001", contents=["a"])
     assert gemini.models.embed_content(model="gemini-embedding-001", contents=["a"]).embeddings
 
 
-def test_5xx_uses_quota_up_and_4xx_does_not(gemini: genai.Client, emulator: Emulator) -> None:
+def test_5xx_uses_quota_up_and_4xx_does_not(gemini: Any, emulator: Emulator) -> None:
     emulator.configure(faults=["400:match=four", "503:match=five"])
     for prompt in ("four", "five"):
         with pytest.raises(errors.APIError):
@@ -317,9 +312,8 @@ def test_5xx_uses_quota_up_and_4xx_does_not(gemini: genai.Client, emulator: Emul
 # --- latency ---------------------------------------------------------------------------------------------
 
 
-def test_latency_is_kept_while_many_are_answered_at_once(gemini: genai.Client, emulator: Emulator) -> None:
-    emulator.configure(latency_s=0.2)
-    began = time.monotonic()
+def test_latency_is_kept_while_many_are_answered_at_once(gemini: Any, emulator: Emulator) -> None:
+    emulator.configure(latency_s=0.3)
     threads = [threading.Thread(target=ask, args=(gemini, f"p{number}")) for number in range(20)]
     for thread in threads:
         thread.start()
@@ -327,11 +321,10 @@ def test_latency_is_kept_while_many_are_answered_at_once(gemini: genai.Client, e
         thread.join()
     assert emulator.stats()["answered"] == 20
     assert emulator.stats()["peak_in_flight"] >= 10
-    assert 0.2 <= time.monotonic() - began < 3
-    assert all(call["duration_s"] >= 0.19 for call in emulator.calls())
+    assert all(call["duration_s"] >= 0.3 for call in emulator.calls())
 
 
-def test_a_log_normal_latency_is_drawn_from_the_seed(gemini: genai.Client, emulator: Emulator) -> None:
+def test_a_log_normal_latency_is_drawn_from_the_seed(gemini: Any, emulator: Emulator) -> None:
     drawn = []
     for seed in (5, 5, 6):
         emulator.configure(latency_s=0.01, latency_sigma=0.8, seed=seed)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 
@@ -59,8 +60,9 @@ def test_it_ends_while_callers_hang(started: list[subprocess.Popen[str]]) -> Non
             b"POST /v1/models/gemini-2.5-flash:generateContent HTTP/1.1\r\nHost: x\r\nx-goog-api-key: k\r\n"
             b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
         )
+        deadline = time.monotonic() + 5
         while b'"in_flight": 1' not in urllib.request.urlopen(f"{url}/emulator/stats", timeout=5).read():
-            pass
+            assert time.monotonic() < deadline
         process.terminate()
         out, err = process.communicate(timeout=5)
     assert (process.returncode, out, err) == (0, "", "")
