@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -402,6 +403,7 @@ def test_a_forked_child_builds_its_own_client_and_connections(serve: Serve) -> N
     provider._building.acquire()  # as if another thread was building at the moment of the fork
     child = os.fork()
     if child == 0:
+        signal.alarm(20)  # a child that waits for ever ends, and fails the test
         try:
             fine = provider.generate(MODEL, ASK, timeout_s=5) == ANSWER
             provider.close()

@@ -181,6 +181,7 @@ def read_answer(body: bytes) -> JsonObject:
     return answer
 
 
+@functools.cache
 def _certificates() -> Any:
     """One SSL context for all connections, chosen as google-genai does."""
     import ssl
