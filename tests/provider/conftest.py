@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from faulty_server import FaultyServer, Script, serving
+from faulty_server import FaultyServer, Script, Serve, serving
 
 from batchq.providers.gemini import GeminiConfig, GeminiProvider
-
-Serve = Callable[[Script], tuple[FaultyServer, GeminiProvider]]
 
 
 @pytest.fixture

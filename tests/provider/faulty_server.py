@@ -11,6 +11,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchq.providers.gemini import GeminiProvider
+
+Serve = Callable[["Script"], tuple["FaultyServer", GeminiProvider]]  # the fixture `serve`
 Script = Callable[[socket.socket, bytes], None]  # the connection, and the request as it came
 
 ANSWER: dict[str, Any] = {

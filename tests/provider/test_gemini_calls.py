@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Serve
-from faulty_server import ANSWER, Script, in_turn, reply
+from faulty_server import ANSWER, Script, Serve, in_turn, reply
 
 from batchq.errors import Fatal, ProviderError, Unavailable
 from batchq.operations.base import Blob, Call

@@ -14,8 +14,7 @@ import google.auth.exceptions
 import httpcore2
 import httpx2
 import pytest
-from conftest import Serve
-from faulty_server import ANSWER, hang_up, reply, reset
+from faulty_server import ANSWER, Serve, hang_up, reply, reset
 from google.genai import errors as genai_errors
 
 from batchq.core.records import Usage
