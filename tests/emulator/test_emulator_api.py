@@ -33,10 +33,12 @@ from batchq.emulator import (
     expected_text,
     prompt_key,
 )
+from batchq.emulator.admin import _is_near
 from batchq.emulator.app import _masked
 from batchq.emulator.asked import load, read_embeddings, read_generate, read_predict
 from batchq.emulator.labels import Labels
 from batchq.emulator.limits import Breach, Quota
+from batchq.emulator.recording import Series
 from batchq.emulator.refusals import Refusal, over_quota
 from batchq.emulator.replies import embedded, generated
 from batchq.errors import ConfigurationError
@@ -543,6 +545,14 @@ def test_limits_change_under_way_and_can_differ_by_model(gemini: Any, emulator: 
     assert len(refusals(gemini, 3)) == 1
 
 
+def test_the_window_can_be_changed_to_a_bucket(gemini: Any, emulator: Emulator) -> None:
+    emulator.configure(rpm=60)
+    assert refusals(gemini, 3) == []
+    emulator.configure(window="bucket", burst=2, rpm=1)
+    assert refusals(gemini, 1) == [], "a new window begins empty"
+    assert len(refusals(gemini, 2)) == 2, "the bucket holds no more than the limit"
+
+
 # --- counts ----------------------------------------------------------------------------------------------
 
 
@@ -576,17 +586,39 @@ def test_the_counts_are_to_be_had_over_http_too(gemini: Any, emulator: Emulator)
 
     assert get("stats")["answered"] == 1
     assert get("prompts") == [{"key": prompt_key("a").hex()[:16], "requests": 1, "answered": 1, "text": "a"}]
-    (call,) = get("calls?limit=5")
+    gemini.models.generate_content(model=LITE, contents="b")
+    gemini.models.generate_content(model=LITE, contents="b")
+    assert [one["text"] for one in get("prompts?least=2")] == ["b"]
+    assert len(get("prompts?limit=1")) == 1
+    (call,) = get("calls?limit=1")
     assert (call["outcome"], call["status"], call["model"]) == ("answered", 200, LITE)
-    assert len(get("admissions")) == 1
+    assert len(get("admissions")) == 3
     assert post(emulator, "/emulator/config", {"rpm": 1, "faults": ["503:0.5"]})[0] == 200
     assert (get("options")["rpm"], get("options")["faults"][0]["rate"]) == (1, 0.5)
     status, said = post(emulator, "/emulator/config", {"rpm": "many"})
     assert (status, "rpm" in said["error"]) == (400, True)
     assert post(emulator, "/emulator/reset", {"day": True})[0] == 200
-    assert get("stats")["answered"] == 1
+    assert get("stats")["answered"] == 3
     assert post(emulator, "/emulator/reset", {})[0] == 200
     assert get("stats")["answered"] == 0
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(st.floats(0, 30), st.integers(1, 5), st.integers(1, 99)), min_size=1, max_size=60))
+def test_the_most_in_any_minute_is_counted_exactly(steps: list[tuple[float, int, int]]) -> None:
+    series, seen, now_s = Series(), [], 0.0
+    for pause_s, requests, tokens in steps:
+        now_s += pause_s
+        series.add(now_s, requests, tokens)
+        seen.append((now_s, requests, tokens))
+    windows = [[one for one in seen if one[0] <= end and end - one[0] < 60] for end, _, _ in seen]
+    assert series.most_requests == max(sum(one[1] for one in window) for window in windows)
+    assert series.most_tokens == max(sum(one[2] for one in window) for window in windows)
+
+
+def test_orders_are_taken_from_this_machine_only() -> None:
+    assert all(_is_near(address) for address in ("127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"))
+    assert not any(_is_near(address) for address in ("10.0.0.1", "203.0.113.5", "fe80::1", "", None))
 
 
 def test_keys_are_never_shown_whole(emulator: Emulator) -> None:

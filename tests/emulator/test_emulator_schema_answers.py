@@ -149,6 +149,12 @@ def test_the_same_prompt_gives_the_same_answer_and_another_prompt_another() -> N
     assert with_file["supplier"] not in {answer["supplier"] for answer in answers}
 
 
+def test_unique_items_differ() -> None:
+    schema = {"type": "array", "items": {"enum": list("abcd")}, "minItems": 4, "uniqueItems": True}
+    for number in range(20):
+        assert sorted(expected_json(schema, f"p{number}")) == list("abcd")
+
+
 @pytest.mark.parametrize(
     "schema",
     [
