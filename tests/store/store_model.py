@@ -71,6 +71,7 @@ class Model:
     state: str = "pending"
     holds: set[str] = field(default_factory=set)
     cancelled: str | None = None
+    deadline: int | None = None
     swept: int = 0
     gen: int = 0
     ticket: int = 0
@@ -277,9 +278,14 @@ class Model:
             self.fatal_row = 0
         return bool(lifted)
 
-    def cancel(self, cause: str) -> bool:
+    def cancel(self, cause: str, now: int) -> bool | None:
+        """None: refused, for the job has ended."""
         if self.cancelled in (cause, "cancel"):
             return False
+        if cause == "deadline" and (self.deadline is None or self.deadline > now):
+            return False
+        if self.ended:
+            return None
         self.cancelled, self.swept, self.holds = cause, 0, set()
         return True
 
@@ -306,7 +312,8 @@ class Model:
             self.versions[shard] = self.versions.get(shard, 0) + 1
         if first or self.finisher is not None:
             self.gen += 1
-        self.state, self.fatal_row, self.finisher, self.cancelled = "processing", 0, None, None
+        self.state, self.fatal_row, self.finisher = "processing", 0, None
+        self.cancelled = self.deadline = None
         return len(chosen)
 
     def complete(self, shard: int) -> bool:

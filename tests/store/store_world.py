@@ -121,11 +121,19 @@ class World:
     # -- storing --------------------------------------------------------------------------------------------
 
     def store(
-        self, shards: Shards, job_id: str = "job", *, bad: Sequence[int] = (), retention_ms: int = 0
+        self,
+        shards: Shards,
+        job_id: str = "job",
+        *,
+        bad: Sequence[int] = (),
+        retention_ms: int = 0,
+        deadline_ms: int | None = None,
     ) -> JobSpec:
         """Store and seal a job; the items whose ordinals are in `bad` fail at once."""
         lanes = [Lane(n, f"operation{n}", "model") for n in range(max(lane for lane, _ in shards) + 1)]
         fields: dict[str, str | int] = {"operation": "generate", "retention_ms": retention_ms}
+        if deadline_ms is not None:
+            fields["deadline"] = deadline_ms
         assert self.jobs.begin(job_id, "sub", fields, STALE_MS).answer == "new"
         base = 0
         for number, (lane, ordinals) in enumerate(shards):

@@ -313,14 +313,16 @@ def test_a_cancelled_job_is_not_redriven(world: World) -> None:
 
 
 def test_a_redrive_after_the_deadline_runs_without_one(world: World) -> None:
-    world.store([(0, range(2))], bad=[0])
-    world.jobs.cancel("job", cause="deadline", by="sweeper")
+    world.store([(0, range(2))], bad=[0], deadline_ms=world.now_ms)
+    assert world.jobs.cancel("job", cause="deadline", by="sweeper")
     world.jobs.cancel_sweep("job", 1)
     world.finish()
     assert world.redrive(0) == 1
     assert world.take().positions == (0,)
     assert world.counts == {"processing": 1, "cancelled": 1}
     assert world.record.reason is None
+    assert not world.jobs.cancel("job", cause="deadline", by="sweeper")  # a sweeper that read it before
+    assert world.counts == {"processing": 1, "cancelled": 1}
 
 
 def test_a_redrive_of_one_lane_leaves_the_other_alone(world: World) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from store_world import PERIOD_MS, UNDELIVERED_MS, World
+from store_world import PERIOD_MS, START_MS, UNDELIVERED_MS, World
 
 from batchq.core.latency import bucket_of
 from batchq.core.lifecycle import HoldCause, ItemByte, JobState
@@ -448,9 +448,12 @@ def test_the_sweep_of_a_job_that_is_not_cancelled_does_nothing(world: World) -> 
 
 
 def test_a_job_whose_deadline_passed_ends_completed_and_says_why(world: World) -> None:
-    world.store([(0, range(2))])
+    world.store([(0, range(2))], deadline_ms=START_MS + 1_000)
     lease = world.leases(world.take(1))[0]
-    world.jobs.cancel("job", cause="deadline", by="sweeper")
+    assert not world.jobs.cancel("job", cause="deadline", by="sweeper")  # it has not passed yet
+    assert world.counts == {"processing": 1, "pending": 1}
+    world.database.now_ms = START_MS + 1_000
+    assert world.jobs.cancel("job", cause="deadline", by="sweeper")
     assert world.record.state is JobState.PROCESSING
     world.jobs.cancel_sweep("job", 1)
     world.settle(lease)
