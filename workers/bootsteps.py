@@ -10,6 +10,7 @@ from celery.signals import (
     after_setup_logger,
     worker_process_init,
     worker_process_shutdown,
+    worker_shutdown,
     worker_shutting_down,
 )
 
@@ -48,15 +49,17 @@ class Heart(bootsteps.StartStopStep):
         self._life.start(beats=_pool_name(parent) != PREFORK)
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002
+        """Before the pool drains: nothing new is claimed. Beats go on until the last call has ended."""
         if self._life is not None:
             self._life.stop_claiming()
 
     def terminate(self, parent: Any) -> None:
         self.stop(parent)
 
-    def shutdown(self, parent: Any) -> None:  # noqa: ARG002
-        if self._life is not None:
-            self._life.end()
+
+@worker_shutdown.connect
+def _end(**_: Any) -> None:
+    life.current().end()
 
 
 @after_setup_logger.connect

@@ -30,6 +30,8 @@ def advance(walk: Walk, job_id: str) -> None:
     if state is JobState.CANCELLED:
         while walk.jobs.cancel_sweep(job_id, len(spec.lanes)):
             pass
+    elif state is JobState.PAUSED:
+        _leave_queues(walk, spec)  # its share of the window is for the others
     elif state in (JobState.PENDING, JobState.PROCESSING):
         for lane in spec.lanes:
             _fill(walk, spec, lane)
@@ -91,9 +93,13 @@ def finish(walk: Walk, spec: JobSpec) -> bool:
 
 
 def _leave(walk: Walk, spec: JobSpec) -> None:
-    for lane in spec.lanes:
-        queue = walk.settings.operation(lane.operation).queue or lane.operation
-        walk.fleet.leave_queue(queue, spec.id, lane.number)
+    _leave_queues(walk, spec)
     walk.quotas.drop(job_quota(spec.id))
     walk.gates.forget(spec.id)
     walk.specs.drop(spec.id)
+
+
+def _leave_queues(walk: Walk, spec: JobSpec) -> None:
+    for lane in spec.lanes:
+        queue = walk.settings.operation(lane.operation).queue or lane.operation
+        walk.fleet.leave_queue(queue, spec.id, lane.number)

@@ -92,7 +92,7 @@ SHARD_BYTES = 64 * 1024 * 1024  # of unpacked items a process keeps, about
 
 
 def shard_weight(shard: Shard) -> int:
-    return 1_000 + 400 * len(shard.items)
+    return 3 * shard.size + 400 * len(shard.items)  # as Python objects, about
 
 
 @dataclass

@@ -50,6 +50,7 @@ class Shard:
     base: int  # position of the first item
     lane: int
     items: tuple[StoredItem, ...]
+    size: int  # bytes of the JSON text
 
     def at(self, position: int) -> StoredItem:
         return self.items[position - self.base]
@@ -64,7 +65,8 @@ def pack_shard(base: int, lane: int, ordinals: Sequence[int], items: Iterable[by
 
 
 def unpack_shard(number: int, blob: bytes) -> Shard:
-    (base, lane, ordinals), items = json.loads(decompress(blob))
+    text = decompress(blob)
+    (base, lane, ordinals), items = json.loads(text)
     if isinstance(ordinals, int):
         ordinals = range(ordinals, ordinals + len(items))
     return Shard(
@@ -72,6 +74,7 @@ def unpack_shard(number: int, blob: bytes) -> Shard:
         base,
         lane,
         tuple(StoredItem(item[0], ordinal, item[1]) for ordinal, item in zip(ordinals, items, strict=True)),
+        len(text),
     )
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import httpcore2
 import httpx2
 
-MAX_BODY = 64 * 1024 * 1024  # bytes, unpacked; the largest answers (images, 100 vectors) are far below
+MAX_BODY = 32 * 1024 * 1024  # bytes, unpacked; the largest answers (images, 100 vectors) are far below
 KEEPALIVE_S = 60.0  # an idle connection older than this is not trusted; Google's front end keeps it longer
 ONE_ADDRESS_S = 5.0  # for one of a host's addresses while others are left to try
 
