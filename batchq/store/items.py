@@ -388,7 +388,13 @@ class ItemStore:
 
     def purge(self, job_id: str, positions: Sequence[int]) -> None:
         """Take dead letters off the list; counts and results stay."""
-        self._db.command("SADD", self._db.job_keys(job_id).purged, *positions)
+        keys = self._db.job_keys(job_id)
+        self._db.command("SADD", keys.purged, *positions)
+        left_ms = self._db.command("PTTL", keys.job)  # -1: for ever; -2: gone
+        if left_ms == -2:
+            self._db.command("UNLINK", keys.purged)
+        elif left_ms >= 0:
+            self._db.command("PEXPIRE", keys.purged, left_ms)
 
     def purged(self, job_id: str) -> set[int]:
         return {int(one) for one in self._db.command("SMEMBERS", self._db.job_keys(job_id).purged)}

@@ -503,6 +503,20 @@ def test_what_is_compacted_after_the_end_expires_with_the_job(world: World) -> N
     assert len(ttls(world)) == 1
 
 
+def test_the_list_of_purged_dead_letters_expires_with_its_job(world: World) -> None:
+    world.finished_with(ItemByte.FAILED, retention_ms=DAY_MS)
+    world.items.purge("job", [0])
+    assert world.items.purged("job") == {0}
+    instants = ttls(world)
+    assert (
+        0 < min(instants) <= max(instants) <= min(instants) + 5_000
+    )  # two commands, so not quite the same instant
+    keys = world.database.job_keys("job")
+    world.database.command("DEL", *keys.all(1))
+    world.items.purge("job", [0])  # by somebody who listed them before
+    assert world.database.command("EXISTS", keys.purged) == 0
+
+
 def test_a_job_without_retention_stays_for_ever(world: World) -> None:
     world.finished_with(ItemByte.FAILED, items=2, shards=2)
     assert ttls(world) == {-1}
