@@ -60,13 +60,18 @@ def caller(route: Route, key: str | None, authorization: str | None, bad_keys: f
             raise Refusal(401)
         if token.startswith("forbidden"):
             raise Refusal(403)
-        return route.project or token
+        return _project(route) or token
     assert key
     if key in bad_keys:
         raise bad_key()
     if key.startswith("forbidden"):
         raise Refusal(403)
-    return route.project or key
+    return _project(route) or key
+
+
+def _project(route: Route) -> str | None:
+    """The two APIs count apart, so a project and a key of one name must not be one account."""
+    return f"projects/{route.project}" if route.project else None
 
 
 @lru_cache(maxsize=1024)

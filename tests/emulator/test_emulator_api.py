@@ -5,6 +5,7 @@ The clients are annotated Any: all that google-genai returns is Optional, and th
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import io
@@ -14,6 +15,7 @@ import urllib.error
 import urllib.request
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pydantic
@@ -33,8 +35,8 @@ from batchq.emulator import (
     expected_text,
     prompt_key,
 )
-from batchq.emulator.admin import _is_near
-from batchq.emulator.app import _masked
+from batchq.emulator.admin import _is_near, administer
+from batchq.emulator.app import Emulation, _masked
 from batchq.emulator.asked import load, read_embeddings, read_generate, read_predict
 from batchq.emulator.labels import Labels
 from batchq.emulator.limits import Breach, Quota
@@ -522,6 +524,14 @@ def test_vertex_says_429_without_details(vertex: Any, emulator: Emulator) -> Non
     assert "details" not in error.details["error"]
 
 
+def test_a_vertex_project_and_a_key_of_one_name_have_quotas_of_their_own(emulator: Emulator) -> None:
+    emulator.configure(rpm=1)
+    vertex_path = f"/v1/projects/k/locations/l/publishers/google/models/{LITE}:generateContent"
+    assert post(emulator, PATH, asked())[0] == 200
+    assert post(emulator, vertex_path, asked(), Authorization="Bearer any")[0] == 200
+    assert {one["project"] for one in emulator.stats()["quotas"]} == {"k", "projects/k"}
+
+
 def test_each_text_of_a_batch_counts_as_a_request(gemini: Any, emulator: Emulator) -> None:
     emulator.configure(rpm=5)
     gemini.models.embed_content(model="gemini-embedding-001", contents=["a", "b", "c"])
@@ -619,6 +629,9 @@ def test_the_most_in_any_minute_is_counted_exactly(steps: list[tuple[float, int,
 def test_orders_are_taken_from_this_machine_only() -> None:
     assert all(_is_near(address) for address in ("127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"))
     assert not any(_is_near(address) for address in ("10.0.0.1", "203.0.113.5", "fe80::1", "", None))
+    stranger: Any = SimpleNamespace(remote="203.0.113.5", method="GET")
+    refused = asyncio.run(administer(Emulation(EmulatorOptions()), stranger, "/emulator/stats", ""))
+    assert refused.status == 403
 
 
 def test_keys_are_never_shown_whole(emulator: Emulator) -> None:
