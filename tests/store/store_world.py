@@ -332,7 +332,7 @@ class World:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Those that are not zero, total left out; and they are what the state bytes say."""
+        """Those that are not zero, total left out; and they are what the state bytes say, lane by lane too."""
         record = self.record
         counts = {name: n for name, n in record.counts.items() if n and name != "total"}
         assert sum(counts.values()) == record.total == len(self.states)
@@ -346,6 +346,16 @@ class World:
         }
         counted = {name: sum(map(self.states.count, text)) for name, text in letters.items()}
         assert {name: n for name, n in counted.items() if n} == counts
+        for lane in range(len(self.spec.lanes)):
+            own = "".join(
+                self.states[base : base + n]
+                for _, base, n, of in self.items.table(self.spec.id)
+                if of == lane
+            )
+            key = self.database.job_keys(self.spec.id).lane(lane)
+            for name in ("pending", "processing"):
+                stored = int(self.database.command("HGET", key, name) or 0)
+                assert stored == sum(map(own.count, letters[name])), f"{name} of lane {lane}"
         return counts
 
     def field(self, name: str) -> str | None:
