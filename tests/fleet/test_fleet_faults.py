@@ -107,7 +107,6 @@ def test_workers_wait_for_the_server_and_go_on(
     from pathlib import Path
 
     from batchq import embedded
-    from batchq.settings import Settings
     from batchq.wiring import Place
 
     folder = Path(str(tmp_path)) / "own-server"

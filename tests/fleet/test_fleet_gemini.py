@@ -81,6 +81,26 @@ def test_answers_fit_the_schema_and_one_that_never_does_fails(
     assert (results["once"].attempts, results["never"].attempts) == (2, 2)
 
 
+def test_vertex_ai_answers_the_same(
+    fleet: Fleet, client: Client, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.extra |= {
+        "GOOGLE_GENAI_USE_VERTEXAI": "true",
+        "GOOGLE_CLOUD_PROJECT": "my-project",
+        "GOOGLE_CLOUD_LOCATION": "europe-west4",
+        "GOOGLE_VERTEX_BASE_URL": emulator.url,
+    }
+    for name, value in fleet.extra.items():
+        monkeypatch.setenv(name, value)
+    wiring.provider.cache_clear()
+    fleet.start()
+    job = client.submit(prompts(10))
+    assert job.wait(60).succeeded == 10
+    assert [result.text for result in job.results()] == [expected_text(prompt) for _, prompt in prompts(10)]
+    assert client.fleet()[0].project == "my-project"
+    assert emulator.stats()["answered"] == 10
+
+
 NO_ANSWERS = {
     "blocked": (ItemState.FAILED, "BLOCKED"),
     "safety": (ItemState.FAILED, "BLOCKED"),
