@@ -72,6 +72,16 @@ def test_what_was_redriven_goes_before_what_is_fresh(world: World) -> None:
     assert world.counts == {"processing": 5, "pending": 1}
 
 
+def test_what_is_redriven_before_the_place_where_the_last_redrive_got_to_is_found(world: World) -> None:
+    world.store([(0, range(0, 2)), (0, range(2, 4)), (0, range(4, 6))])
+    world.settle(*world.leases(world.take()).values(), byte=ItemByte.FAILED)
+    world.redrive(5)
+    assert world.take().positions == (5,)
+    world.redrive(4, 0)
+    assert world.take(1).positions == (0,)
+    assert world.take().positions == (4,)
+
+
 def test_fresh_items_wait_while_too_many_came_back(world: World) -> None:
     world.store([(0, range(at, at + 200)) for at in range(0, 1_400, 200)])
     for lease in world.leases(world.take(1_100, window=1_100)).values():
