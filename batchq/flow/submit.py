@@ -12,7 +12,8 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,12 +24,13 @@ from batchq.errors import BatchqError, Complaint, Conflict, InputError, NotEnoug
 from batchq.flow.walk import Walk
 from batchq.formats import files, row_id
 from batchq.store import codec
-from batchq.store.jobs import MAX_LANES, Lane
+from batchq.store.jobs import MAX_LANES, Lane, Memory
 
 BEAT_S = 5.0
 STALE_MS = 30_000  # a submitter silent for so long is dead
 BUSY_WAIT_S = 40.0  # for another submission with the same key
 MEMORY_CHECK_S = 1.0
+MEMORY_CHECK_BYTES = 8_000_000
 MEMORY_SHARE = 0.95  # of maxmemory that a submission may fill
 INLINE_LIMIT = 1_000_000_000  # bytes of files stored in one job
 SHOWN_PROBLEMS = 20
@@ -294,6 +296,7 @@ class _Writer:
         self._files: set[str] = set()
         self._file_bytes = 0
         self._memory_checked = 0.0
+        self._unchecked = 0  # bytes written since
 
     def double(self, item: Item) -> Complaint | None:
         first = self._ids.add(item.id, self.total + 1)
@@ -405,8 +408,8 @@ class _Writer:
                     data = files.load(ref, ["/"])
                 except BatchqError as exc:
                     return ErrorInfo(0, "FILE_UNREADABLE", str(exc))
-                self._check_memory(len(data))
-                self._walk.jobs.put_file(self._job_id, self._nonce, ref.sha256, data)
+                with self._within_memory(len(data)):
+                    self._walk.jobs.put_file(self._job_id, self._nonce, ref.sha256, data)
             self._files.add(ref.sha256)
         return FileRef(ref.name, ref.sha256, ref.size, None)
 
@@ -422,17 +425,17 @@ class _Writer:
         if self._store:
             blob = codec.pack_shard(self._stored, shard.lane.number, shard.ordinals, shard.items)
             self._ratio = max(0.01, len(blob) / shard.raw_bytes)
-            self._check_memory(len(blob))
-            self._walk.jobs.put_shard(
-                self._job_id,
-                self._nonce,
-                number=self._shards,
-                base=self._stored,
-                lane=shard.lane.number,
-                blob=blob,
-                states="".join(shard.states),
-                settled=[(self._stored + index, outcome, kind) for index, outcome, kind in shard.settled],
-            )
+            with self._within_memory(len(blob)):
+                self._walk.jobs.put_shard(
+                    self._job_id,
+                    self._nonce,
+                    number=self._shards,
+                    base=self._stored,
+                    lane=shard.lane.number,
+                    blob=blob,
+                    states="".join(shard.states),
+                    settled=[(self._stored + index, outcome, kind) for index, outcome, kind in shard.settled],
+                )
         self._shards += 1
         self._stored += len(shard.items)
         fresh = _Open(shard.lane)
@@ -441,16 +444,29 @@ class _Writer:
     def _check_memory(self, coming: int) -> None:
         """Refuse in good time: a full server refuses the writes of running jobs too."""
         now = time.monotonic()
-        if now - self._memory_checked < MEMORY_CHECK_S and coming < 1_000_000:
+        self._unchecked += coming
+        if now - self._memory_checked < MEMORY_CHECK_S and self._unchecked < MEMORY_CHECK_BYTES:
             return
-        self._memory_checked = now
+        self._memory_checked, self._unchecked = now, 0
         memory = self._walk.jobs.memory()
         if memory.limit and memory.used + coming > memory.limit * MEMORY_SHARE:
-            raise NotEnoughMemory(
-                f"the submission does not fit: the server uses {memory.used / 1e6:,.0f} MB of its "
-                f"{memory.limit / 1e6:,.0f} MB after {self.total:,} items; nothing was stored. Raise its maxmemory, "
-                "delete finished jobs, or submit less at once"
-            )
+            raise self._does_not_fit(memory)
+
+    def _does_not_fit(self, memory: Memory) -> NotEnoughMemory:
+        return NotEnoughMemory(
+            f"the submission does not fit: the server uses {memory.used / 1e6:,.0f} MB of its "
+            f"{memory.limit / 1e6:,.0f} MB after {self.total:,} items; nothing was stored. Raise its maxmemory, "
+            "delete finished jobs, or submit less at once"
+        )
+
+    @contextmanager
+    def _within_memory(self, coming: int) -> Iterator[None]:
+        """A write of so many bytes; when the server is full all the same, its refusal gets the figures too."""
+        self._check_memory(coming)
+        try:
+            yield
+        except NotEnoughMemory as exc:
+            raise self._does_not_fit(self._walk.jobs.memory()) from exc
 
 
 def _kept(input: Mapping[str, object]) -> Mapping[str, object]:
