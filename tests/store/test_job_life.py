@@ -197,6 +197,16 @@ def test_a_commit_fails_when_a_redrive_opened_the_job_meanwhile(world: World) ->
     assert world.jobs.finish_commit(world.spec, "a", new) is JobState.COMPLETED
 
 
+def test_a_commit_of_another_generation_fails_whatever_its_token_says(world: World) -> None:
+    """A redrive takes the token away too; the generation holds alone."""
+    world.store([(0, range(1))], bad=[0])
+    generation = world.jobs.finish_begin("job", "a")
+    assert generation is not None
+    world.database.command("HINCRBY", world.database.job_keys("job").job, "gen", 1)
+    assert world.jobs.finish_commit(world.spec, "a", generation) is None
+    assert world.record.finished_at is None
+
+
 def test_a_finished_job_leaves_the_agenda_unless_it_was_opened_again(world: World) -> None:
     world.finished_with(ItemByte.FAILED)
     world.redrive(0)
@@ -352,6 +362,16 @@ def test_a_shard_is_compacted_only_when_it_is_complete(world: World) -> None:
     assert world.database.command("EXISTS", keys.results) == 0
     assert world.texts() == ["one", "two"]
     assert not world.items.compact("job", 1)  # there is none
+
+
+def test_the_script_itself_refuses_a_blob_for_an_open_shard(world: World) -> None:
+    """The version guards as well, and the client looks first; this one holds alone."""
+    world.store([(0, range(2))])
+    world.settle(world.leases(world.take())[0])
+    keys = world.database.job_keys("job")
+    names = [keys.job, keys.states, keys.output, keys.results]
+    assert world.database.run("compact", names, [SCHEMA, 0, "0", 0, 2, b"blob"]) == [b"changed"]
+    assert world.texts() == ["answer", None]
 
 
 def late_script(world: World) -> Callable[[], str]:
