@@ -73,7 +73,7 @@ def test_what_was_redriven_goes_before_what_is_fresh(world: World) -> None:
 
 
 def test_what_is_redriven_before_the_place_where_the_last_redrive_got_to_is_found(world: World) -> None:
-    world.store([(0, range(0, 2)), (0, range(2, 4)), (0, range(4, 6))])
+    world.store([(0, range(2)), (0, range(2, 4)), (0, range(4, 6))])
     world.settle(*world.leases(world.take()).values(), byte=ItemByte.FAILED)
     world.redrive(5)
     assert world.take().positions == (5,)
