@@ -1,0 +1,211 @@
+"""What doctor looks at. Each check answers with findings; none raises."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from batchq.errors import BatchqError, ConfigurationError
+
+if TYPE_CHECKING:
+    from batchq.settings import Settings
+    from batchq.store.fleet import Beat
+    from batchq.wiring import Place
+
+OLDEST = (7, 0)  # Redis: what the store's scripts need
+BROKER_S = 5
+URL_SETTINGS = frozenset({"redis_url", "broker_url", "result_backend"})
+
+
+class Verdict(StrEnum):
+    OK = "ok"
+    WARN = "warn"  # it works, but not as it should
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of doctor. `remedy` empty: nothing to do."""
+
+    check: str
+    verdict: Verdict
+    text: str
+    remedy: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        return {**asdict(self), "verdict": str(self.verdict)}
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """A setting in force and where it comes from; secrets masked."""
+
+    name: str
+    value: Any  # plain JSON
+    origin: str  # "default", "BATCHQ_…" or the path of the file
+
+
+def ok(check: str, text: str) -> Finding:
+    return Finding(check, Verdict.OK, text)
+
+
+def warn(check: str, text: str, remedy: str = "") -> Finding:
+    return Finding(check, Verdict.WARN, text, remedy)
+
+
+def fail(check: str, text: str, remedy: str = "") -> Finding:
+    return Finding(check, Verdict.FAIL, text, remedy)
+
+
+def effective(settings: Settings) -> list[Effective]:
+    """All settings, in the order of docs/settings.md."""
+    from batchq.settings import config_file, variable_of
+
+    path = config_file()
+    in_file = tomllib.loads(path.read_text()) if path is not None else {}
+    found = []
+    for name, value in settings.model_dump(mode="json").items():
+        variable = variable_of((name,))
+        if os.environ.get(variable) or any(key.startswith(f"{variable}__") for key in os.environ):
+            origin = variable
+        else:
+            origin = str(path) if name in in_file else "default"
+        shown = masked(value) if name in URL_SETTINGS and isinstance(value, str) else value
+        found.append(Effective(name, shown, origin))
+    return found
+
+
+def masked(url: str) -> str:
+    """A URL without its password."""
+    parts = urlsplit(url)
+    login, at, hosts = parts.netloc.rpartition("@")
+    user = login.partition(":")[0]
+    query = "&".join("password=***" if "password=" in one else one for one in parts.query.split("&"))
+    return urlunsplit(parts._replace(netloc=f"{user}:***@{hosts}" if at else parts.netloc, query=query))
+
+
+def server(found: Place) -> Iterator[Finding]:
+    """The job store: reachable, new enough, and keeping what it is given."""
+    from batchq import wiring
+
+    database = wiring.database(found.settings)
+    try:
+        info = {**database.command("INFO", "server"), **database.command("INFO", "memory")}
+        info |= database.command("INFO", "persistence")
+    except BatchqError as exc:
+        yield fail("server", str(exc), "start it, or correct BATCHQ_REDIS_URL")
+        return
+    finally:
+        database.close()
+    version = str(info.get("redis_version", "0"))
+    where = database.address.shown
+    yield ok("server", f"{where} answers{' (embedded)' if found.embedded else ''}, version {version}")
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST:
+        yield fail("version", f"{version} is older than {'.'.join(map(str, OLDEST))}", "upgrade the server")
+    policy = str(info.get("maxmemory_policy", "unknown"))
+    if policy != "noeviction":
+        yield fail(
+            "eviction",
+            f"maxmemory-policy is {policy}: full memory would delete jobs",
+            "CONFIG SET maxmemory-policy noeviction, and in its configuration",
+        )
+    else:
+        yield ok("eviction", "maxmemory-policy is noeviction")
+    if not info.get("aof_enabled"):
+        yield warn(
+            "persistence",
+            "no append-only file: a restart loses jobs",
+            "CONFIG SET appendonly yes, and in its configuration",
+        )
+    elif info.get("aof_last_write_status", "ok") != "ok":
+        yield fail(
+            "persistence", "the last write to the append-only file failed", "free some space on its disk"
+        )
+    else:
+        yield ok("persistence", "append-only file")
+    if not database.address.is_local and not database.address.tls and not database.address.sentinels:
+        yield warn("encryption", f"{where} is another machine and not encrypted", "use rediss://")
+
+
+def broker(settings: Settings) -> Iterator[Finding]:
+    """Whether messages can be sent."""
+    from batchq.dispatch import make_app
+
+    where = masked(settings.broker_url) if settings.broker_url else "the job store's server"
+    try:
+        with make_app(settings).connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=BROKER_S)
+    except Exception as exc:  # kombu raises what its transports raise
+        yield fail(
+            "broker", f"{where}: {type(exc).__name__}: {exc}", "start it, or correct BATCHQ_BROKER_URL"
+        )
+    else:
+        yield ok("broker", f"{where} takes messages")
+
+
+def provider(settings: Settings, *, ask: bool) -> Iterator[Finding]:
+    """Whether this process could ask Gemini, and whether Gemini takes the key and knows the model."""
+    from batchq import wiring
+    from batchq.operations import registry
+    from batchq.providers.gemini import GeminiConfig
+
+    try:
+        config = GeminiConfig.from_env(os.environ)
+    except ConfigurationError as exc:
+        yield warn(
+            "provider", f"{exc}", "until then only workers that `batchq run` starts go, on the emulator"
+        )
+        return
+    if not ask:
+        yield ok("provider", f"{config.where} (not asked)")
+        return
+    model = settings.operation("generate").model or registry.get("generate").default_model
+    assert model is not None
+    try:
+        wiring.provider().preflight([model])
+    except BatchqError as exc:
+        yield fail("provider", f"{config.where}: {exc}", "correct the key, the project or the model")
+    else:
+        yield ok("provider", f"{config.where} takes the key and has {model}")
+
+
+def fleet(settings: Settings) -> Iterator[Finding]:
+    """Who lives, which queues nobody consumes, whose quota each queue uses."""
+    from batchq import wiring
+    from batchq.store.fleet import FleetStore
+
+    try:
+        beats = FleetStore(wiring.database(settings)).alive(int(settings.lease_s * 1000))
+        queues = wiring.worker_queues(settings)
+    except BatchqError as exc:
+        yield fail("workers", str(exc))
+        return
+    if not beats:
+        yield warn("workers", "no live worker", "`batchq worker`, or jobs wait (`batchq run` brings its own)")
+        return
+    yield ok("workers", f"{len(beats)} alive, {sum(beat.slots for beat in beats)} slots")
+    consumed = {f"{settings.namespace}.{queue}" for beat in beats for queue in beat.queues}
+    for queue in queues:
+        if queue not in consumed:
+            yield warn("queues", f"no live worker consumes {queue}", f"`batchq worker -Q {queue}`")
+    yield from _projects(settings, beats)
+
+
+def _projects(settings: Settings, beats: list[Beat]) -> Iterator[Finding]:
+    by_queue: dict[str, set[str]] = {}
+    for beat in beats:
+        for queue in beat.queues:
+            by_queue.setdefault(queue, set()).add(beat.project)
+    for queue, projects in sorted(by_queue.items()):
+        if len(projects) > 1 and queue != "control":
+            named = ", ".join(sorted(project or "(none)" for project in projects))
+            yield warn(
+                "projects",
+                f"workers of {settings.namespace}.{queue} use the quotas of several projects: {named}",
+                "one project a queue: give them the same key, or set BATCHQ_PROJECT",
+            )

@@ -1,0 +1,252 @@
+"""batchq dlq: review dead letters, send them back, set them aside."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchq.cli.options import json_option, out_option
+
+if TYPE_CHECKING:
+    from batchq.client import Client
+    from batchq.core.records import DeadLetter
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which dead letters a command is about; None: whichever."""
+
+    job_id: str | None
+    reason: str | None
+    error: str | None
+    operation: str | None
+    ids: tuple[str, ...]
+
+    @property
+    def everything(self) -> bool:
+        """Not even a job is named."""
+        return not (self.job_id or self.reason or self.error or self.operation or self.ids)
+
+    def letters(self, client: Client) -> Iterator[DeadLetter]:
+        found = client.dead_letters(
+            self.job_id, reason=self.reason, error=self.error, operation=self.operation
+        )
+        return (letter for letter in found if not self.ids or letter.id in self.ids)
+
+    def arguments(self) -> dict[str, Any]:
+        """For Client.redrive and Client.purge."""
+        return {
+            "job_id": self.job_id,
+            "reason": self.reason,
+            "error": self.error,
+            "operation": self.operation,
+            "ids": self.ids or None,
+        }
+
+
+def choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """[JOB] and the filters; the command gets them as `choice`."""
+
+    @wraps(command)
+    def with_choice(**given: Any) -> Any:
+        return command(
+            choice=Choice(**{name: given.pop(name) for name in Choice.__dataclass_fields__}), **given
+        )
+
+    for option in (
+        click.option("--id", "ids", metavar="ID", multiple=True, help="This item; may be repeated."),
+        click.option("--operation", metavar="NAME", help="Items of this operation."),
+        click.option("--error", metavar="TEXT", help="Items whose error message contains TEXT."),
+        click.option("--reason", metavar="STATUS", help="Items with this error, such as SCHEMA_MISMATCH."),
+        click.argument("job_id", metavar="[JOB]", required=False),
+    ):
+        with_choice = option(with_choice)
+    return with_choice
+
+
+@click.group("dlq")
+def dlq_command() -> None:
+    """Review dead letters: items that did not succeed, kept with their history.
+
+    Without JOB and filters a command is about the dead letters of all jobs.
+    """
+
+
+@dlq_command.command(
+    "list", epilog="\b\nExamples:\n  batchq dlq list JOB\n  batchq dlq list --reason TIMEOUT --json"
+)
+@choice_options
+@json_option
+def list_letters(choice: Choice, as_json: bool) -> None:
+    """One line a dead letter."""
+    from batchq.cli import opening, say
+    from batchq.core.summary import count
+
+    number = 0
+    with opening.client() as client:
+        for letter in choice.letters(client):
+            number += 1
+            if as_json:
+                say.json_line(_brief(letter))
+            else:
+                say.out(_line(letter))
+    say.note(count(number, "dead letter") if number else "no dead letter")
+
+
+@dlq_command.command(
+    "show", epilog="\b\nExamples:\n  batchq dlq show JOB --id q-17\n  batchq dlq show JOB --json | jq .input"
+)
+@choice_options
+@json_option
+def show_letters(choice: Choice, as_json: bool) -> None:
+    """Dead letters whole: error, attempts, input."""
+    from batchq.cli import opening, say
+
+    number = 0
+    with opening.client() as client:
+        for letter in choice.letters(client):
+            if as_json:
+                say.json_line(letter.to_json())
+            else:
+                if number:
+                    say.out("")
+                say.rows(_whole(letter))
+            number += 1
+    if not number:
+        say.note("no dead letter")
+
+
+@dlq_command.command(
+    "redrive",
+    epilog="\b\nExamples:\n  batchq dlq redrive JOB\n  batchq dlq redrive --reason TIMEOUT\n"
+    "  batchq dlq redrive JOB --id q-17 --id q-18",
+)
+@choice_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def redrive_letters(choice: Choice, yes: bool, as_json: bool) -> None:
+    """Send dead letters back as pending items; a finished job opens again."""
+    from batchq.cli import opening, say
+    from batchq.core.summary import count
+
+    with opening.client() as client:
+        if choice.everything and not yes:
+            _confirm(client, choice, "Send back")
+        number = client.redrive(**choice.arguments())
+    say.note(f"{count(number, 'item')} sent back")
+    if as_json:
+        say.document({"redriven": number})
+
+
+@dlq_command.command(
+    "purge", epilog="\b\nExamples:\n  batchq dlq purge JOB --reason EMPTY_PROMPT\n  batchq dlq purge --yes"
+)
+@choice_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def purge_letters(choice: Choice, yes: bool, as_json: bool) -> None:
+    """Set dead letters aside for good: they stay failed in counts and results, and leave the list."""
+    from batchq.cli import opening, say
+    from batchq.core.summary import count
+
+    with opening.client() as client:
+        if choice.everything and not yes:
+            _confirm(client, choice, "Purge")
+        number = client.purge(**choice.arguments())
+    say.note(f"{count(number, 'dead letter')} purged")
+    if as_json:
+        say.document({"purged": number})
+
+
+@dlq_command.command("export", epilog="\b\nExample:\n  batchq dlq export JOB -o letters.jsonl")
+@choice_options
+@out_option
+@json_option
+def export_letters(choice: Choice, out: str | None, as_json: bool) -> None:
+    """Dead letters as JSON lines, with input, error and attempts; to stdout, or to OUT."""
+    from batchq.cli import opening, say
+    from batchq.core.summary import count
+    from batchq.formats import check_destination
+
+    destination = check_destination(out or "-", "jsonl")
+    with opening.client() as client:
+        texts = (say.to_json(letter.to_json()) + "\n" for letter in choice.letters(client))
+        if destination.path is None:
+            number = sum(1 for text in texts if sys.stdout.write(text))
+        else:
+            number = _replace(Path(os.path.realpath(destination.path)), texts)
+    say.note(count(number, "dead letter") + (f": {destination.path}" if destination.path else ""))
+    if as_json and destination.path is not None:
+        say.document({"exported": number, "path": destination.path})
+
+
+def _confirm(client: Client, choice: Choice, what: str) -> None:
+    number = sum(1 for _ in choice.letters(client))
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            f"{what.lower()} all {number:,} dead letters of all jobs? Name a JOB or a filter, or add --yes"
+        )
+    click.confirm(f"{what} all {number:,} dead letters of all jobs?", abort=True, err=True)
+
+
+def _replace(target: Path, texts: Iterable[str]) -> int:
+    """Write a file whole or not at all; how many texts it has."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    number = 0
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=target.parent, prefix=".batchq-", suffix=".part", delete=False
+    ) as file:
+        try:
+            for text in texts:
+                file.write(text)
+                number += 1
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(target)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    return number
+
+
+def _brief(letter: DeadLetter) -> dict[str, Any]:
+    whole = letter.to_json()
+    return {key: value for key, value in whole.items() if key not in ("input", "history")}
+
+
+def _line(letter: DeadLetter) -> str:
+    from batchq.core.summary import one_line
+
+    parts = (letter.job_id, letter.id, str(letter.status), letter.reason)
+    return "  ".join([*(one_line(part, 60) for part in parts), one_line(letter.error.message, 160)])
+
+
+def _whole(letter: DeadLetter) -> list[tuple[str, str]]:
+    from batchq.cli.say import to_json
+    from batchq.core.summary import count, milliseconds
+
+    rows = [
+        ("job", letter.job_id),
+        ("item", letter.id),
+        ("operation", letter.operation),
+        ("status", str(letter.status)),
+        ("error", f"{letter.error.code or ''} {letter.reason}: {letter.error.message}".strip()),
+        ("attempts", str(letter.attempts)),
+    ]
+    rows += [
+        ("history", f"after {milliseconds(one.duration_ms)}: {one.error.status}: {one.error.message}")
+        for one in letter.history
+    ]
+    text = to_json(letter.input)
+    rows.append(
+        ("input", text if len(text) <= 2_000 else f"{text[:2_000]}… ({count(len(text), 'character')})")
+    )
+    return rows

@@ -1,0 +1,72 @@
+"""batchq doctor: check settings, server, provider and fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from batchq.cli.options import json_option
+
+if TYPE_CHECKING:
+    from batchq.cli.checks import Finding
+    from batchq.settings import Settings
+
+
+@click.command(
+    "doctor", epilog="\b\nExamples:\n  batchq doctor\n  batchq doctor --no-provider --json | jq .checks"
+)
+@click.option("--provider/--no-provider", "ask", default=True, help="Ask Gemini for key and model (default).")
+@json_option
+def doctor_command(ask: bool, as_json: bool) -> int:
+    """Show the effective settings and check each connection; exit code 1 if a check fails."""
+    from batchq.cli import ending, opening, say
+    from batchq.cli.checks import Verdict, effective
+
+    settings = opening.settings()
+    values = effective(settings)
+    findings = list(_findings(settings, ask))
+    failed = any(finding.verdict is Verdict.FAIL for finding in findings)
+    if as_json:
+        say.document(
+            {
+                "ok": not failed,
+                "settings": {one.name: {"value": one.value, "origin": one.origin} for one in values},
+                "checks": [finding.to_json() for finding in findings],
+            }
+        )
+    else:
+        say.table(
+            ("setting", "value", "from"), [(one.name, say.to_json(one.value), one.origin) for one in values]
+        )
+        say.out("")
+        for finding in findings:
+            say.out(f"{finding.verdict:<4}  {finding.check}: {finding.text}")
+            if finding.remedy:
+                say.out(f"      → {finding.remedy}")
+    return ending.ERROR if failed else 0
+
+
+def _findings(settings: Settings, ask: bool) -> Iterator[Finding]:
+    from batchq import wiring
+    from batchq.cli import checks
+    from batchq.errors import BatchqError, ConfigurationError
+
+    try:
+        found = wiring.locate(settings, start=False)
+    except ConfigurationError:
+        yield checks.warn(
+            "server",
+            "BATCHQ_REDIS_URL is not set; the embedded server does not run",
+            "`batchq` commands start it",
+        )
+    except BatchqError as exc:
+        yield checks.fail("server", str(exc))
+    else:
+        at_server = list(checks.server(found))
+        yield from at_server
+        if at_server[0].verdict is not checks.Verdict.FAIL:
+            yield from checks.broker(found.settings)
+            yield from checks.fleet(found.settings)
+    yield from checks.provider(settings, ask=ask)

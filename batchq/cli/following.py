@@ -1,0 +1,105 @@
+"""Following a job to its end, and telling how it went: what run and watch share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from batchq.cli import ending, say
+from batchq.cli.progress import Progress
+from batchq.cli.submitting import unserved_queues
+from batchq.core.lifecycle import ENDED, JobState
+from batchq.core.summary import Example, all_succeeded, report, what_to_do
+
+if TYPE_CHECKING:
+    from batchq.client import Client
+    from batchq.core.records import JobRecord
+
+LETTERS_READ = 1_000  # dead letters looked through for an example of each kind
+FLEET_CHECKS = 5  # records between two looks at who consumes the queues
+
+
+def follow(
+    client: Client,
+    job_id: str,
+    shown: Progress,
+    check: Callable[[Progress], None] = lambda _: None,
+    *,
+    alone: bool = True,
+) -> JobRecord:
+    """Show progress until the job ends or is paused.
+
+    `check` is called at each look and may raise. `alone`: nobody here starts workers, so say when none lives.
+    """
+    lonely = _Lonely(client, job_id, shown) if alone else None
+
+    def look(record: JobRecord) -> bool:
+        shown.show(record)
+        check(shown)
+        if lonely is not None:
+            lonely.look(record)
+        return record.state is JobState.PAUSED
+
+    record = client.wait(job_id, watch=look)
+    shown.show(record)
+    return record if record.state in ENDED else client.status(job_id)
+
+
+class _Lonely:
+    """Says when nobody consumes the job's queues, and when somebody does again."""
+
+    def __init__(self, client: Client, job_id: str, shown: Progress) -> None:
+        self._client, self._job_id, self._shown = client, job_id, shown
+        self._looks = 0
+        self._told = False
+
+    def look(self, record: JobRecord) -> None:
+        self._looks += 1
+        if self._looks % FLEET_CHECKS or not record.pending + record.processing:
+            return
+        missing = unserved_queues(self._client, self._job_id)
+        if missing and not self._told:
+            self._shown.note(no_worker(missing) + "; waiting for one")
+        elif self._told and not missing:
+            self._shown.note("a worker consumes the job's queues now")
+        self._told = bool(missing)
+
+
+def no_worker(queues: list[str]) -> str:
+    return f"no live worker consumes {', '.join(queues)}: start one with `batchq worker`"
+
+
+def tell_report(client: Client, record: JobRecord, results: str | None = None) -> None:
+    """The report on stderr."""
+    rows = [("job", record.id), *report(record, examples(client, record))]
+    if results is not None:
+        rows.append(("results", results))
+    say.note()
+    say.rows(rows, to_stderr=True)
+    advice = what_to_do(record)
+    if advice:
+        say.note()
+        for line in advice:
+            say.note(line)
+
+
+def examples(client: Client, record: JobRecord) -> dict[str, Example]:
+    """One item of each error kind, as far as the first dead letters show them."""
+    found: dict[str, Example] = {}
+    if not record.failed + record.dead_letter:
+        return found
+    for letter in islice(client.dead_letters(record.id), LETTERS_READ):
+        found.setdefault(letter.reason, Example(letter.id, letter.error.message))
+        if len(found) >= len(record.errors):
+            break
+    return found
+
+
+def exit_code(record: JobRecord) -> int:
+    """Of run and watch."""
+    if record.state is JobState.PAUSED:
+        return ending.PAUSED
+    if record.state in (JobState.FAILED, JobState.CANCELLED):
+        return ending.ENDED_EARLY
+    return 0 if all_succeeded(record) else ending.UNSUCCESSFUL

@@ -1,0 +1,247 @@
+"""Options that several commands share, and what run and submit make of theirs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchq.errors import InputError
+
+if TYPE_CHECKING:
+    from batchq.flow.submit import FilesMode, Submission
+    from batchq.formats import InputSpec
+
+Function = Callable[..., Any]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+job_argument = click.argument("job_id", metavar="JOB")
+out_option = click.option("-o", "--out", metavar="OUT", help="Results file; form by its suffix; - is stdout.")
+format_option = click.option(
+    "--format", "form", metavar="FORM", help="jsonl, json or csv, whatever OUT is called."
+)
+
+INPUT_FORMATS = "gemini, batchq, csv, text or files"
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """The options of run and submit, read and checked. None: not given."""
+
+    operation: str = "generate"
+    model: str | None = None
+    prompt: str | None = None
+    schema: dict[str, Any] | None = None
+    options: dict[str, Any] | None = None
+    input_format: str | None = None
+    id_field: str | None = None
+    glob: str | None = None
+    files: str = "auto"  # auto, path or inline
+    rpm: int | None = None
+    concurrency: int | None = None
+    priority: int | None = None
+    idempotency_key: str | None = None
+    deadline: float | None = None  # Unix seconds
+    strict: bool = False
+    skip_bad: bool = False
+    preflight: bool = True
+
+    def spec(self, source: str, roots: tuple[Path, ...]) -> InputSpec:
+        from batchq.formats import InputSpec
+
+        return InputSpec(
+            source,
+            format=self.input_format,
+            prompt=self.prompt,
+            id_field=self.id_field,
+            glob=self.glob,
+            operation=self.operation,
+            roots=tuple(map(str, roots)),
+        )
+
+    def submission(
+        self, source: str, files: FilesMode, metadata: dict[str, Any], job_id: str | None = None
+    ) -> Submission:
+        from batchq.flow.submit import Submission
+
+        return Submission(
+            operation=self.operation,
+            model=self.model,
+            options=dict(self.options or {}),
+            schema=self.schema,
+            job_id=job_id,
+            idempotency_key=None if job_id else self.idempotency_key,
+            priority=5 if self.priority is None else self.priority,
+            rpm=self.rpm,
+            concurrency=self.concurrency,
+            deadline=self.deadline,
+            metadata=metadata,
+            files=files,
+            strict=self.strict,
+            skip_bad=self.skip_bad,
+            source=source,
+        )
+
+    def digest(self, source: str) -> str:
+        """The same for two runs that would make the same job of the same input, whatever its content."""
+        what = [
+            os.path.realpath(source),
+            self.operation,
+            self.model,
+            self.options,
+            self.schema,
+            self.prompt,
+            self.input_format,
+            self.id_field,
+            self.glob,
+            self.skip_bad,
+        ]
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def job_options(command: Function) -> Function:
+    """The options of run and submit; the command gets them as `asked`, a JobOptions."""
+
+    @wraps(command)
+    def with_options(**given: Any) -> Any:
+        taken = {name: given.pop(name) for name in JobOptions.__dataclass_fields__}
+        return command(asked=JobOptions(**taken), **given)
+
+    for option in reversed(_JOB_OPTIONS):
+        with_options = option(with_options)
+    return with_options
+
+
+def _parsed(read: Callable[[str], Any]) -> Function:
+    """A click callback that leaves None alone."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:  # noqa: ARG001
+        return None if value is None else read(value)
+
+    return callback
+
+
+def _named_values(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> dict[str, Any] | None:
+    values: dict[str, Any] = {}
+    for one in value:
+        name, equals, text = one.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(
+                f"{one!r} is no NAME=VALUE, as in --option temperature=0.2", ctx=ctx, param=param
+            )
+        if name in values:
+            raise click.BadParameter(f"{name} is given twice", ctx=ctx, param=param)
+        values[name] = _value(text)
+    return values or None
+
+
+def _value(text: str) -> Any:
+    """JSON where it is JSON, else the text: temperature=0.2, stop_sequences='["END"]', system_instruction=…"""
+    try:
+        return json.loads(text, parse_constant=lambda _: text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def read_schema(name: str) -> dict[str, Any]:
+    """A JSON Schema from a file. Raises InputError that names it."""
+    try:
+        raw = Path(name).read_bytes()
+    except (OSError, ValueError) as exc:
+        why = (exc.strerror or str(exc)).lower() if isinstance(exc, OSError) else str(exc)
+        raise InputError(f"--schema {name!r} cannot be read: {why}") from None
+    try:
+        schema = json.loads(raw)
+    except (ValueError, RecursionError) as exc:
+        raise InputError(f"--schema {name!r} is no JSON: {exc}") from None
+    from batchq.operations.schemas import check_schema
+
+    problem = check_schema(schema)
+    if problem is not None:
+        raise InputError(f"--schema {name!r}: {problem}")
+    checked: dict[str, Any] = schema
+    return checked
+
+
+def read_deadline(text: str) -> float:
+    """ "90m", "2h30m" from now, or an ISO time (local where it names no zone), as Unix seconds."""
+    spans = _SPAN.findall(text)
+    if spans and "".join(number + unit for number, unit in spans) == text:
+        return time.time() + sum(float(number) * _SECONDS[unit] for number, unit in spans)
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{text!r} is neither a duration (90m, 2h, 1d) nor an ISO time (2026-11-22T06:00)",
+            param_hint="'--deadline'",
+        ) from None
+
+
+_JOB_OPTIONS = (
+    click.option("--operation", default="generate", show_default=True, help="What is done to each item."),
+    click.option("--model", metavar="NAME", help="Model; default: the operation's."),
+    click.option(
+        "--prompt",
+        metavar="TEMPLATE",
+        help="Prompt of each row: {field} of a row, {text} of a line; {{ and }} are literal. "
+        "With files: the instruction that goes along with each.",
+    ),
+    click.option(
+        "--schema", metavar="FILE", callback=_parsed(read_schema), help="JSON Schema that answers must fit."
+    ),
+    click.option(
+        "--option",
+        "options",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=_named_values,
+        help="A field of GenerateContentConfig, such as temperature=0.2; may be repeated.",
+    ),
+    click.option("--input-format", metavar="FORM", help=f"{INPUT_FORMATS}; default: by suffix."),
+    click.option("--id-field", metavar="NAME", help="Field or column that holds the ids."),
+    click.option("--glob", metavar="PATTERN", help="Which files of a folder, such as '*.png'."),
+    click.option(
+        "--files",
+        type=click.Choice(["auto", "path", "inline"]),
+        default="auto",
+        show_default=True,
+        help="Send files by path, or their bytes; auto: by path where every worker may read them.",
+    ),
+    click.option(
+        "--rpm", type=click.IntRange(1), metavar="N", help="At most N requests a minute for this job."
+    ),
+    click.option(
+        "--concurrency", type=click.IntRange(1), metavar="N", help="At most N calls of this job in flight."
+    ),
+    click.option(
+        "--priority", type=click.IntRange(1, 10), metavar="1-10", help="Weight beside other jobs (5)."
+    ),
+    click.option("--idempotency-key", metavar="KEY", help="The same key gives the same job."),
+    click.option(
+        "--deadline",
+        metavar="WHEN",
+        callback=_parsed(read_deadline),
+        help="90m, 2h or an ISO time; what is pending then is cancelled.",
+    ),
+    click.option("--strict", is_flag=True, help="Refuse the input if any item cannot be sent."),
+    click.option("--skip-bad", is_flag=True, help="Lines that break the list become failed items."),
+    click.option(
+        "--preflight/--no-preflight",
+        default=True,
+        help="Ask key and model before anything is stored (default, where this process has a key).",
+    ),
+)

@@ -1,0 +1,347 @@
+"""`batchq run`, step by step: where, with what, the job, its progress, its results, its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from batchq.cli import ending, opening, say
+from batchq.cli.following import exit_code, follow, no_worker, tell_report
+from batchq.cli.options import JobOptions
+from batchq.cli.progress import Progress, progress
+from batchq.cli.submitting import STDIN, files_mode, open_input, tell_accepted, tell_input, unserved_queues
+from batchq.core.lifecycle import ENDED, JobState
+from batchq.core.summary import count
+from batchq.errors import Conflict, InputError
+
+if TYPE_CHECKING:
+    from batchq.client import Client
+    from batchq.core.records import JobRecord
+    from batchq.flow.submit import Accepted
+    from batchq.formats import Destination, Reading
+    from batchq.local import LocalEmulator, LocalWorkers
+    from batchq.wiring import Place
+
+BASE_URL = "GOOGLE_GEMINI_BASE_URL"
+ROOTS = "BATCHQ_FILE_ROOTS"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What the command line asks for. `source` None: only with `resume`, which reads no input."""
+
+    source: str | None
+    asked: JobOptions
+    out: str | None
+    form: str | None
+    workers: int | None  # None: 1 on the embedded server, 0 on a configured one
+    new: bool
+    resume: str | None
+    as_json: bool
+
+
+@dataclass(slots=True)
+class _Around:
+    """What runs beside the job on this machine, ended with it."""
+
+    emulator: LocalEmulator | None = None
+    workers: LocalWorkers | None = None
+    roots: list[str] = field(default_factory=list)  # folders whose files the workers may read
+
+    def check(self, shown: Progress) -> None:
+        """Raises BatchqError where the job cannot go on here."""
+        if self.emulator is not None:
+            self.emulator.check()
+        if self.workers is not None:
+            for told in self.workers.check():
+                shown.note(told)
+
+
+def run(request: RunRequest) -> int:
+    """All of it; the exit code. Raises BatchqError with nothing left running."""
+    loaded = opening.settings()
+    opening.check_operation(request.asked.operation, loaded)
+    destination = _destination(request, request.resume or "JOB")  # found wanting before anything is begun
+    reading = open_input(request.asked, request.source, loaded) if request.source is not None else None
+    try:
+        found = opening.place()
+        opening.tell_place(found)
+        if reading is not None:
+            tell_input(reading)
+        with _client(found) as client, _around() as around:
+            workers = _worker_count(request, found)
+            _give_provider(request, reading, around, workers)
+            job_id = _job(request, client, found, reading, around, workers)
+            if request.out is None:
+                destination = _destination(request, job_id)
+            return _to_the_end(request, client, found, around, workers, job_id, destination)
+    finally:
+        if reading is not None:
+            reading.close()
+
+
+# -- before the job -----------------------------------------------------------------------------------------
+
+
+def _destination(request: RunRequest, job_id: str) -> Destination:
+    from batchq.formats import check_destination
+
+    out = request.out or f"batchq-out/{job_id}.{request.form or 'jsonl'}"
+    return check_destination(out, request.form)
+
+
+@contextmanager
+def _client(found: Place) -> Iterator[Client]:
+    from batchq.client import Client
+
+    with Client(place=found) as client:
+        yield client
+
+
+def _worker_count(request: RunRequest, found: Place) -> int:
+    if request.workers is not None:
+        return request.workers
+    return 1 if found.embedded else 0
+
+
+def _give_provider(request: RunRequest, reading: Reading | None, around: _Around, workers: int) -> None:
+    """Say which Gemini the local workers will ask; without a key start the emulator for them."""
+    from batchq import wiring
+    from batchq.local import LocalEmulator
+    from batchq.operations import registry
+
+    if not workers:
+        return
+    if wiring.has_provider():
+        from batchq.providers.gemini import GeminiConfig
+
+        say.note(f"provider: {GeminiConfig.from_env(os.environ).where}")
+        return
+    only_own = reading is not None and reading.format != "batchq"  # its lines name no operation of their own
+    if only_own and not registry.get(request.asked.operation).needs_provider:
+        return
+    around.emulator = LocalEmulator(os.environ)
+    os.environ[BASE_URL] = around.emulator.url
+    say.note(
+        f"provider: the local emulator at {around.emulator.url}, whose answers are made up: "
+        "set GEMINI_API_KEY for real ones"
+    )
+
+
+# -- the job ------------------------------------------------------------------------------------------------
+
+
+def _job(
+    request: RunRequest,
+    client: Client,
+    found: Place,
+    reading: Reading | None,
+    around: _Around,
+    workers: int,
+) -> str:
+    """The id of the job to follow: one that goes on, or a new one."""
+    if found.embedded:
+        around.roots += _folders_of_open_jobs(client)
+    if request.resume is not None:
+        return _go_on(client, request.resume)
+    assert reading is not None
+    assert request.source is not None
+    mode = files_mode(request.asked, reading, found.settings, client.fleet(), own_workers=workers > 0)
+    digest = request.asked.digest(request.source)
+    folder = reading.folder
+    former = None if request.new else _unfinished(request, client, digest)
+    if former is not None:
+        # by path or as bytes, as it was: else its content would look like another
+        mode = "path" if "files" in former.metadata else "inline"
+    while True:
+        metadata = {"run": digest, **({"files": folder} if mode == "path" else {})}
+        job_id = former.id if former else None
+        submission = request.asked.submission(request.source, mode, metadata, job_id)
+        try:
+            accepted = client.accept(submission, reading, preflight=request.asked.preflight)
+        except Conflict:
+            if former is None:
+                raise
+            say.note(f"job {former.id} is unfinished but its input has changed since: this is a new job")
+            former, reading = None, open_input(request.asked, request.source, found.settings)
+            continue
+        break
+    if mode == "path":
+        around.roots.append(folder)
+    _tell_job(request, client, accepted)
+    return accepted.job_id
+
+
+def _unfinished(request: RunRequest, client: Client, digest: str) -> JobRecord | None:
+    """The newest open job of the same source and options. What was piped in is never taken up by itself."""
+    if request.source == STDIN or request.asked.idempotency_key is not None:
+        return None
+    for record in client.list():
+        if record.state not in ENDED and record.metadata.get("run") == digest:
+            return record
+    return None
+
+
+def _folders_of_open_jobs(client: Client) -> list[str]:
+    """On a server of this user alone: our workers may get items of other runs too, and must not fail them."""
+    return [
+        str(record.metadata["files"])
+        for record in client.list()
+        if record.state not in ENDED and record.metadata.get("files")
+    ]
+
+
+def _tell_job(request: RunRequest, client: Client, accepted: Accepted) -> None:
+    if not accepted.existed:
+        tell_accepted(accepted)
+        return
+    record = client.status(accepted.job_id)
+    if record.state in ENDED:
+        say.note(f"job {record.id}: submitted before under this key; it is {record.state}")
+        return
+    say.note(
+        f"job {record.id}: going on with it, {record.settled:,} of {count(record.total, 'item')} settled "
+        "(--new begins another one)"
+    )
+    for name in ("rpm", "concurrency", "priority", "deadline"):
+        wanted = getattr(request.asked, name)
+        if wanted is not None and wanted != getattr(record, name) and name != "deadline":
+            say.note(f"its {name} stays {getattr(record, name) or 'without limit'}: --new for another one")
+    if record.state is JobState.PAUSED and not _held_by_person(record):
+        client.resume(record.id)
+        say.note(f"it was paused ({record.reason}) and is resumed")
+
+
+def _held_by_person(record: JobRecord) -> bool:
+    held = False
+    for change in record.history:
+        if change.change == "paused":
+            held = change.by == "person"
+        elif change.change == "resumed":
+            held = False
+    return held
+
+
+def _go_on(client: Client, job_id: str) -> str:
+    """--resume: whatever holds the job is lifted, for somebody asks for it by name."""
+    record = client.status(job_id)
+    settled = f"{record.settled:,} of {count(record.total, 'item')} settled"
+    if record.state in ENDED:
+        say.note(f"job {job_id}: it is {record.state} already, {settled}")
+    else:
+        say.note(f"job {job_id}: going on with it, {settled}")
+    if record.state is JobState.PAUSED:
+        client.resume(job_id)
+        say.note(f"it was paused ({record.reason}) and is resumed")
+    return job_id
+
+
+# -- to its end ---------------------------------------------------------------------------------------------
+
+
+def _to_the_end(
+    request: RunRequest,
+    client: Client,
+    found: Place,
+    around: _Around,
+    workers: int,
+    job_id: str,
+    destination: Destination,
+) -> int:
+    try:
+        record = _followed(client, found, around, workers, job_id)
+    except (KeyboardInterrupt, ending.Terminated) as stop:
+        if around.workers is not None:
+            grace_s = found.settings.grace_s
+            say.note(f"\nstopping: calls under way have {grace_s:g} s to end (Ctrl-C again: at once)")
+        say.note(f"go on with the job: batchq run --resume {job_id}")
+        raise stop
+    if around.workers is not None:
+        around.workers.end()  # while the results are written
+    if record.state is JobState.PAUSED:
+        tell_report(client, record)
+        if request.as_json:
+            say.document({**record.to_json(), "results": None})
+        return exit_code(record)
+    written = _write(client, job_id, destination)
+    tell_report(client, record, written or "standard output")
+    if request.as_json:
+        say.document({**record.to_json(), "results": written})
+    return exit_code(record)
+
+
+def _followed(client: Client, found: Place, around: _Around, workers: int, job_id: str) -> JobRecord:
+    record = client.status(job_id)
+    if record.state in ENDED and record.finished_at is not None:
+        return record
+    if workers:
+        around.workers = _start_workers(found, around, workers)
+    else:
+        missing = unserved_queues(client, job_id)
+        if missing:
+            say.note(f"{no_worker(missing)}, or use --workers N; waiting for one")
+    with progress() as shown:
+        return follow(client, job_id, shown, around.check, alone=not workers)
+
+
+def _start_workers(found: Place, around: _Around, number: int) -> LocalWorkers:
+    from batchq.local import LocalWorkers
+
+    roots = [*map(str, found.settings.file_roots), *around.roots]
+    environ = dict(os.environ)
+    if roots:
+        environ[ROOTS] = os.pathsep.join(dict.fromkeys(roots))
+    workers = LocalWorkers(number, environ, grace_s=found.settings.grace_s)
+    say.note(f"workers: {count(number, 'local worker')}, log: {', '.join(map(str, workers.logs))}")
+    return workers
+
+
+def _write(client: Client, job_id: str, destination: Destination) -> str | None:
+    from batchq.formats import write
+
+    stdout = say.stdout_bytes() if destination.path is None else None
+    return write(client.results(job_id), destination, stdout).path
+
+
+@contextmanager
+def _around() -> Iterator[_Around]:
+    """Ends workers and emulator whatever happens: gently, and at once on a second signal."""
+    around = _Around()
+    try:
+        yield around
+    finally:
+        _end(around)
+
+
+def _end(around: _Around) -> None:
+    interrupted: BaseException | None = None
+    try:
+        if around.workers is not None:
+            around.workers.end()
+            around.workers.wait()
+    except (KeyboardInterrupt, ending.Terminated) as again:
+        interrupted = again
+    for number in (signal.SIGINT, signal.SIGTERM):  # a third one must not leave anything behind
+        signal.signal(number, signal.SIG_IGN)
+    if around.workers is not None:
+        around.workers.kill()
+    if around.emulator is not None:
+        around.emulator.end()
+    if interrupted is not None:
+        raise interrupted
+
+
+def check_request(request: RunRequest) -> None:
+    """What cannot go together. Raises InputError."""
+    if request.source is None and request.resume is None:
+        raise InputError("name an INPUT: a file, a folder, or - for standard input; or --resume JOB")
+    if request.source is not None and request.resume is not None:
+        raise InputError("--resume goes on with a stored job and reads no INPUT: leave one of them out")
+    if request.new and request.resume is not None:
+        raise InputError("--new and --resume contradict each other: keep one")
+    if request.as_json and request.out == STDIN:
+        raise InputError("--json and -o - both want standard output: name a results file")

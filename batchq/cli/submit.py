@@ -1,0 +1,43 @@
+"""batchq submit: store a job and start it."""
+
+from __future__ import annotations
+
+import click
+
+from batchq.cli.options import JobOptions, job_options, json_option
+
+EXAMPLES = """\b
+Examples:
+  batchq submit questions.jsonl --idempotency-key nightly-2026-11-21
+  JOB=$(batchq submit messages.csv --prompt 'Sort: {text}' --rpm 600) && batchq watch $JOB
+  batchq submit scans/ --operation extract --schema invoice.json --files inline --json
+"""
+
+
+@click.command("submit", epilog=EXAMPLES)
+@click.argument("source", metavar="INPUT")
+@job_options
+@json_option
+def submit_command(source: str, asked: JobOptions, as_json: bool) -> None:
+    """Store the items of INPUT as a job and start it. Prints the job's id."""
+    from batchq.cli import opening, say
+    from batchq.cli.following import no_worker
+    from batchq.cli.submitting import files_mode, open_input, tell_accepted, tell_input, unserved_queues
+
+    loaded = opening.settings()
+    opening.check_operation(asked.operation, loaded)
+    with open_input(asked, source, loaded) as reading, opening.client() as client:
+        tell_input(reading)
+        mode = files_mode(asked, reading, client.settings, client.fleet(), own_workers=False)
+        metadata = {"run": asked.digest(source), **({"files": reading.folder} if mode == "path" else {})}
+        accepted = client.accept(asked.submission(source, mode, metadata), reading, preflight=asked.preflight)
+        tell_accepted(accepted)
+        if accepted.existed:
+            say.note("it was submitted before under this key")
+        missing = unserved_queues(client, accepted.job_id)
+        if missing:
+            say.note(no_worker(missing))
+        if as_json:
+            say.document(client.status(accepted.job_id).to_json())
+        else:
+            say.out(accepted.job_id)

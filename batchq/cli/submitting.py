@@ -1,0 +1,90 @@
+"""What run and submit share: opening the input, files by path or as bytes, telling what was accepted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchq.cli import say
+from batchq.cli.options import JobOptions
+from batchq.core.summary import count
+from batchq.errors import InputError
+
+if TYPE_CHECKING:
+    from batchq.client import Client
+    from batchq.flow.submit import Accepted, FilesMode
+    from batchq.formats import Reading
+    from batchq.settings import Settings
+    from batchq.store.fleet import Beat
+
+STDIN = "-"
+
+
+def open_input(asked: JobOptions, source: str, settings: Settings) -> Reading:
+    """The input, its form found and its first row read. Raises InputError."""
+    from batchq.formats import read
+
+    return read(asked.spec(source, settings.file_roots))
+
+
+def tell_input(reading: Reading) -> None:
+    say.note(f"input: {reading.described} (--input-format {reading.format})")
+
+
+def files_mode(
+    asked: JobOptions, reading: Reading, settings: Settings, beats: Sequence[Beat], *, own_workers: bool
+) -> FilesMode:
+    """By path where every worker that may get the items has the folders as file roots, else the bytes.
+
+    `own_workers`: this command starts workers that read the input's folder. Raises InputError for --files path
+    where that cannot work.
+    """
+    if asked.files == "inline":
+        return "inline"
+    folders = [reading.folder, *(os.path.realpath(root) for root in settings.file_roots)]
+    readers = [beat for beat in beats if _may_get(beat, asked, reading, settings)]
+    others_read = all(_reads(beat, folder) for beat in readers for folder in folders)
+    split = own_workers and any(os.pathsep in folder for folder in folders)
+    if asked.files == "path":
+        if split:
+            raise InputError(
+                f"--files path: {os.pathsep!r} in {reading.folder!r} cannot be told to workers: rename the folder, "
+                "or use --files inline"
+            )
+        return "path"
+    return "path" if (readers or own_workers) and others_read and not split else "inline"
+
+
+def _may_get(beat: Beat, asked: JobOptions, reading: Reading, settings: Settings) -> bool:
+    queues = set(beat.queues) - {"control", "dead_letter"}
+    if reading.format == "batchq":  # lines may name operations of their own
+        return bool(queues)
+    return (settings.operation(asked.operation).queue or asked.operation) in queues
+
+
+def _reads(beat: Beat, folder: str) -> bool:
+    return any(Path(folder).is_relative_to(root) for root in beat.file_roots)
+
+
+def unserved_queues(client: Client, job_id: str) -> list[str]:
+    """The Celery queues that the job needs and no live worker consumes."""
+    settings = client.settings
+    consumed = {f"{settings.namespace}.{queue}" for beat in client.fleet() for queue in beat.queues}
+    needed = [settings.control_queue]
+    needed += [settings.queue_of(lane.operation) for lane in client.walk.spec(job_id).lanes]
+    return [queue for queue in dict.fromkeys(needed) if queue not in consumed]
+
+
+def tell_accepted(accepted: Accepted) -> None:
+    """The items, and the first of those that failed already."""
+    say.note(f"job {accepted.job_id}: {count(accepted.total, 'item')}")
+    if not accepted.failed:
+        return
+    say.note(f"{count(accepted.failed, 'item')} cannot be sent and failed already:")
+    for problem in accepted.problems:
+        say.note(f"  {problem}")
+    more = accepted.failed - len(accepted.problems)
+    if more:
+        say.note(f"  … and {more:,} more")

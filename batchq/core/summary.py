@@ -1,0 +1,234 @@
+"""What a job's record says to people: rows of a report, the facts of a progress line, words for numbers.
+
+Pure: a record in, texts out. Ids and messages of items come from anybody, so each value is one line without
+control characters, whatever is in them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from batchq.core.lifecycle import ENDED, JobState
+from batchq.core.pricing import AS_OF
+from batchq.core.records import JobRecord
+
+SHOWN_SLOWEST = 3
+LONGEST = 160  # characters of a message in a report
+
+# C0, DEL, C1 (a lone \x9b begins an escape sequence), line and paragraph ends, marks that turn the direction of
+# writing, and halves of surrogate pairs, which no terminal can be sent
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+Row = tuple[str, str]  # label, value
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One item that ended with an error of some kind, to look at first."""
+
+    id: str
+    message: str
+
+
+def one_line(text: str, most: int | None = None) -> str:
+    """The text on one line with control characters escaped; cut to `most` characters where it is longer."""
+    if most is not None and len(text) > most:
+        text = text[: most - 1] + "…"
+    return _UNSAFE.sub(_escape, text)
+
+
+def lines(text: str) -> str:
+    """The same for a text of ours that has line breaks of its own: they stay."""
+    return "\n".join(one_line(line) for line in text.split("\n"))
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return {9: "\\t", 10: "\\n", 13: "\\r"}.get(code) or (
+        f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    )
+
+
+def report(record: JobRecord, examples: Mapping[str, Example] | None = None) -> list[Row]:
+    """The rows of a report. `examples` by error kind; without one a kind shows its count only."""
+    rows = [("state", _state(record)), ("items", _items(record))]
+    if record.duration_s is not None:
+        rows.append(("time", f"{duration(record.duration_s)}, {per_second(record.rate)}"))
+    if record.latency_ms:
+        rows.append(("latency", _latency(record)))
+    if record.requests:
+        rows.append(("calls", _calls(record)))
+    if record.input_tokens or record.output_tokens:
+        rows.append(("tokens", f"{record.input_tokens:,} in, {record.output_tokens:,} out"))
+        rows.append(("cost", _cost(record)))
+    if record.slowest:
+        rows.append(("slowest", _slowest(record)))
+    known = examples or {}
+    for kind, count in sorted(record.errors.items(), key=lambda entry: -entry[1]):
+        rows.append(("errors", _error(kind, count, known.get(kind))))
+    return rows
+
+
+def what_to_do(record: JobRecord) -> list[str]:
+    """The commands that go on from here; empty when there is nothing left to do."""
+    advice = []
+    if record.state is JobState.PAUSED:
+        advice.append(f"go on when the cause is gone: batchq resume {record.id}")
+    if record.failed + record.dead_letter:
+        advice.append(f"look at what did not succeed: batchq dlq list {record.id}")
+        if record.state is not JobState.CANCELLED:
+            advice.append(f"send it again: batchq dlq redrive {record.id}")
+    return advice
+
+
+def facts(record: JobRecord) -> list[str]:
+    """What a progress line says beside settled and total."""
+    told = []
+    if record.failed + record.dead_letter:
+        told.append(f"{record.failed + record.dead_letter:,} failed")
+    if record.cancelled:
+        told.append(f"{record.cancelled:,} cancelled")
+    if record.rate:
+        told.append(per_second(record.rate))
+    if record.retries:
+        told.append(f"{count(record.retries, 'retry', 'retries')}")
+    if record.rate_limited:
+        told.append(f"{record.rate_limited:,} rate limited")
+    if record.input_tokens:
+        told.append(f"{short(record.input_tokens + record.output_tokens)} tokens")
+    if record.cost_usd:
+        told.append(money(record.cost_usd))
+    if record.duration_s is not None:
+        told.append(duration(record.duration_s))
+    left_s = eta_s(record)
+    if left_s is not None:
+        told.append(f"{duration(left_s)} left")
+    if record.state is JobState.PAUSED:
+        told.append("paused")
+    return told
+
+
+def progress_line(record: JobRecord) -> str:
+    """Progress as one line of text."""
+    share = 100 * record.settled // record.total if record.total else 100
+    return ", ".join([f"{share} %: {record.settled:,} of {record.total:,} items", *facts(record)])
+
+
+def eta_s(record: JobRecord) -> float | None:
+    """Seconds until the last item at the rate so far; None while nothing tells, and at the end."""
+    left = record.total - record.settled
+    if record.state in ENDED or not left or not record.rate:
+        return None
+    return left / record.rate
+
+
+def all_succeeded(record: JobRecord) -> bool:
+    return record.succeeded == record.total
+
+
+# -- rows ---------------------------------------------------------------------------------------------------
+
+
+def _state(record: JobRecord) -> str:
+    why = record.error or record.reason
+    return str(record.state) + (f": {one_line(why, 500)}" if why else "")
+
+
+def _items(record: JobRecord) -> str:
+    parts = [
+        f"{number:,} {word}"
+        for number, word in (
+            (record.succeeded, "succeeded"),
+            (record.failed, "failed"),
+            (record.dead_letter, "dead letter" if record.dead_letter == 1 else "dead letters"),
+            (record.cancelled, "cancelled"),
+            (record.pending, "pending"),
+            (record.processing, "in flight"),
+        )
+        if number
+    ]
+    return f"{record.total:,}: {', '.join(parts) or 'none settled'}"
+
+
+def _latency(record: JobRecord) -> str:
+    ms = record.latency_ms
+    return f"p50 {milliseconds(ms['p50'])}, p95 {milliseconds(ms['p95'])}, longest {milliseconds(ms['max'])}"
+
+
+def _calls(record: JobRecord) -> str:
+    parts = [
+        count(record.requests, "request"),
+        f"{record.rate_limited:,} rate limited",
+        count(record.retries, "retry", "retries"),
+    ]
+    if record.repeated:
+        parts.append(f"{record.repeated:,} repeated after a crash")
+    return ", ".join(parts)
+
+
+def _cost(record: JobRecord) -> str:
+    if record.cost_usd is None:
+        return f"no price is known for {one_line(record.model or 'this model', 80)}"
+    return f"{money(record.cost_usd)} (list prices of {AS_OF}; an estimate)"
+
+
+def _slowest(record: JobRecord) -> str:
+    some = sorted(record.slowest, key=lambda slow: -slow.duration_ms)[:SHOWN_SLOWEST]
+    return ", ".join(
+        f"{one_line(slow.id or f'item {slow.index}', 60)} {milliseconds(slow.duration_ms)}" for slow in some
+    )
+
+
+def _error(kind: str, number: int, example: Example | None) -> str:
+    text = f"{number:,} × {one_line(kind, 80)}"
+    if example is None:
+        return text
+    return f"{text}, such as {one_line(example.id, 60)}: {one_line(example.message, LONGEST)}"
+
+
+# -- words for numbers --------------------------------------------------------------------------------------
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """ "1 item", "2 items"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """ "0.8 s", "42 s", "3:07 min", "2:05:09 h"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
+
+
+def milliseconds(ms: float) -> str:
+    return f"{ms:.0f} ms" if ms < 1_000 else duration(ms / 1_000)
+
+
+def per_second(rate: float) -> str:
+    """A rate that can be read: below one a second it is told by the minute."""
+    return f"{rate:,.1f}/s" if rate >= 1 else f"{rate * 60:,.1f}/min"
+
+
+def money(usd: float) -> str:
+    """Dollars with as many digits as a small sum needs."""
+    if usd == 0:
+        return "$0"
+    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}" if usd >= 0.0001 else f"${usd:.2g}"
+
+
+def short(number: int) -> str:
+    """ "950", "12.3k", "4.5M"."""
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if number >= size:
+            return f"{number / size:.1f}{unit}"
+    return str(number)
