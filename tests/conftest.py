@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from batchq import embedded
+from batchq import embedded, wiring
+from batchq.operations import registry
 from batchq.store.database import Database
 
 # what the developer's shell has set must not reach the tests
@@ -37,3 +38,11 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test touches the user's data or configuration, nor a batchq.toml that lies about."""
     monkeypatch.setenv("BATCHQ_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture(autouse=True)
+def own_provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process asks its environment for a provider once; each test is to be asked anew."""
+    monkeypatch.setattr(registry, "_provider", None)
+    yield
+    wiring.provider.cache_clear()

@@ -204,7 +204,8 @@ class ItemStore:
     ) -> list[Released]:
         """Give up leases without settling. `why` is the reason of the hold that fatal errors bring."""
         keys = self._db.job_keys(job_id)
-        args: list[Arg] = [self._db.now_arg, self._db.dark_ms, owner, fatal_limit, why]
+        change = json.dumps({"change": "paused", "by": "worker", "why": why})[1:-1]
+        args: list[Arg] = [self._db.now_arg, self._db.dark_ms, owner, fatal_limit, why, change]
         for one in requests:
             error = codec.dump(one.attempt.wire()) if one.attempt else ""
             args += (
@@ -218,7 +219,7 @@ class ItemStore:
             )
             args += _usage_args(one.usage, one.cost_usd)
         replies = self._db.run(
-            "release", [keys.job, keys.states, keys.flight, keys.lane(lane), keys.back(lane)], args
+            "release", [keys.job, keys.states, keys.flight, keys.lane(lane), keys.back(lane), keys.log], args
         )
         held = replies[-1][0] == b"held"
         return [

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Fleet, eventually
 
-from batchq import Client, Item, wiring
+from batchq import Client, Item
 from batchq.core.lifecycle import ItemState, JobState
 from batchq.emulator import Emulator, EmulatorOptions, expected_text
 from batchq.formats import InputSpec, read
@@ -37,7 +37,6 @@ def gemini(fleet: Fleet, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) ->
     fleet.extra |= {"GOOGLE_GEMINI_BASE_URL": emulator.url, "GEMINI_API_KEY": "test-key"}
     for name, value in fleet.extra.items():
         monkeypatch.setenv(name, value)
-    wiring.provider.cache_clear()  # a process asks its environment once
     return emulator
 
 
@@ -92,7 +91,6 @@ def test_vertex_ai_answers_the_same(
     }
     for name, value in fleet.extra.items():
         monkeypatch.setenv(name, value)
-    wiring.provider.cache_clear()
     fleet.start()
     job = client.submit(prompts(10))
     assert job.wait(60).succeeded == 10

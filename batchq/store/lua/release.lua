@@ -5,12 +5,14 @@
 -- KEYS[3]   flight  HASH    position -> entry of an item in flight
 -- KEYS[4]   lane    HASH    counters of the items' lane
 -- KEYS[5]   back    ZSET    position by due time
+-- KEYS[6]   log     LIST    the job's history
 -- ARGV[1]   now     test clock, "" for the server's
 -- ARGV[2]   dark    ms of outage so far, from the last heartbeat
 -- ARGV[3]   owner   incarnation of the holder
 -- ARGV[4]   fatal_limit  fatal errors in a row that hold the job
 -- ARGV[5]   why     what the hold says, when it comes to one
--- ARGV[6..] for each item: position, nonce, delay_ms, kind, by_message ("1"), waited_ms, error (JSON or ""),
+-- ARGV[6]   change  a line of history (JSON without its time) for that
+-- ARGV[7..] for each item: position, nonce, delay_ms, kind, by_message ("1"), waited_ms, error (JSON or ""),
 --           input tokens, output tokens, cached tokens, cost in nano-dollars
 --   kind: "retry"    an attempt was used up
 --         "limited"  refused for rate: no attempt
@@ -30,8 +32,8 @@
 local job, states, flight, lane, back = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local keys = { job = job, states = states, flight = flight, lane = lane, back = back }
 local now = clock_ms(ARGV[1])
-local dark, owner, fatal_limit, why = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5]
-local FIRST, WIDTH = 6, 11
+local dark, owner, fatal_limit, why, change = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local FIRST, WIDTH = 7, 11
 
 local record = redis.call("HMGET", job, "holds", "cancel", "fatal_row")
 local holds, cancelled, fatal_row = record[1] or "", record[2], tonumber(record[3] or 0)
@@ -61,6 +63,7 @@ for at = FIRST, #ARGV, WIDTH do
       if fatal_row >= fatal_limit and not string.find(holds, "fatal", 1, true) then
         holds = holds == "" and "fatal" or holds .. ",fatal"
         redis.call("HSET", job, "holds", holds, "why:fatal", why)
+        redis.call("RPUSH", KEYS[6], '{"time":' .. string.format("%.3f", now / 1000) .. "," .. change .. "}")
       end
     end
     if failure ~= "" then
