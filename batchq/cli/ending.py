@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from batchq.cli import say
-from batchq.errors import BatchqError, InputError
+from batchq.errors import BatchqError, InputError, StoreUnavailable
 
 ERROR, USAGE, UNSUCCESSFUL, ENDED_EARLY, PAUSED = 1, 2, 3, 4, 5
 INTERRUPTED, TERMINATED = 130, 143
@@ -37,6 +37,8 @@ def code_of(exc: BaseException) -> int:
         case InputError():
             say.error(str(exc))
             return USAGE
+        case StoreUnavailable():
+            say.error(f"{exc}\nIs the server up, and BATCHQ_REDIS_URL right? `batchq doctor` checks it")
         case BatchqError():
             say.error(str(exc))
         case BrokenPipeError():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from batchq.cli import ending, opening, say
@@ -52,11 +54,14 @@ class _Around:
     workers: LocalWorkers | None = None
     roots: list[str] = field(default_factory=list)  # folders whose files the workers may read
 
-    def check(self, shown: Progress) -> None:
+    def check(self, client: Client, shown: Progress) -> None:
         """Raises BatchqError where the job cannot go on here."""
         if self.emulator is not None:
             self.emulator.check()
         if self.workers is not None:
+            if not self.workers.all_began:
+                here = socket.gethostname()
+                self.workers.saw({beat.pid for beat in client.fleet() if beat.host == here})
             for told in self.workers.check():
                 shown.note(told)
 
@@ -285,7 +290,7 @@ def _followed(client: Client, found: Place, around: _Around, workers: int, job_i
         if missing:
             say.note(f"{no_worker(missing)}, or use --workers N; waiting for one")
     with progress() as shown:
-        return follow(client, job_id, shown, around.check, alone=not workers)
+        return follow(client, job_id, shown, partial(around.check, client), alone=not workers)
 
 
 def _start_workers(found: Place, around: _Around, number: int) -> LocalWorkers:

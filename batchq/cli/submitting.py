@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from batchq.store.fleet import Beat
 
 STDIN = "-"
+WITHOUT_FILES = ("gemini", "text")  # forms whose items name no files
 
 
 def open_input(asked: JobOptions, source: str, settings: Settings) -> Reading:
@@ -41,7 +42,7 @@ def files_mode(
     `own_workers`: this command starts workers that read the input's folder. Raises InputError for --files path
     where that cannot work.
     """
-    if asked.files == "inline":
+    if asked.files == "inline" or reading.format in WITHOUT_FILES:
         return "inline"
     folders = [reading.folder, *(os.path.realpath(root) for root in settings.file_roots)]
     readers = [beat for beat in beats if _may_get(beat, asked, reading, settings)]

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from batchq.errors import BatchqError
 START_S = 20.0  # for the emulator to say its address
 SLOTS = 100  # items a local worker runs at once
 RESTARTS = 3  # of workers in one run: an item that kills them is set aside after that many
-LIVED_S = 5.0  # a worker that ends sooner could not start, and would not the next time
 KEPT_LOGS = 40
 QUOTED_LINES = 15  # of a log, in messages
 POLL_S = 0.05
@@ -73,14 +72,26 @@ class LocalWorkers:
     def pids(self) -> list[int]:
         return [worker.process.pid for worker in self._workers]
 
+    @property
+    def all_began(self) -> bool:
+        return all(worker.began for worker in self._workers)
+
+    def saw(self, pids: Collection[int]) -> None:
+        """These processes have beaten: they could start."""
+        for worker in self._workers:
+            worker.began = worker.began or worker.process.pid in pids
+
     def check(self) -> list[str]:
-        """Start again what crashed; a sentence for each. Raises BatchqError where that does not help."""
+        """Start again what crashed; a sentence for each. Raises BatchqError where that does not help.
+
+        A worker that died before anybody `saw` it would die the next time too.
+        """
         told = []
         for place, worker in enumerate(self._workers):
             if self._ending or worker.process.poll() is None:
                 continue
             how = _how_ended(worker.process.returncode)
-            if time.monotonic() - worker.started < LIVED_S:
+            if not worker.began:
                 raise BatchqError(
                     f"a local worker could not start ({how}). The end of its log {worker.log}:\n{worker.tail()}"
                 )
@@ -175,7 +186,7 @@ class _Child:
     number: int
     process: subprocess.Popen[bytes]
     log: Path
-    started: float  # monotonic
+    began: bool = False  # it has beaten
 
     @classmethod
     def start(
@@ -201,7 +212,7 @@ class _Child:
                 start_new_session=True,
                 pass_fds=pass_fds,
             )
-        return cls(number, process, path, time.monotonic())
+        return cls(number, process, path)
 
     def signal(self, number: signal.Signals) -> None:
         if self.process.poll() is None:

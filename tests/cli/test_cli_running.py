@@ -1,0 +1,196 @@
+"""batchq run, whole: a real server, real workers, real signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+from cli_world import House, wait_until
+
+from batchq import embedded
+from batchq.emulator import Emulator, expected_text
+
+QUICK = {"BATCHQ_HEARTBEAT_S": "0.4", "BATCHQ_LEASE_S": "1.5", "BATCHQ_SWEEP_S": "0.2"}
+
+
+def test_a_run_takes_an_input_to_its_results_and_leaves_nothing_behind(house: House) -> None:
+    house.file("workers/__init__.py", "raise SystemExit('a foreign package of the same name was run')")
+    house.file("questions.txt", "one\ntwo\n")
+
+    run = house.run("run", "questions.txt", "-o", "answers.jsonl", "--json")
+
+    assert run.process.returncode == 0, run.err
+    answers = [json.loads(line) for line in (house.folder / "answers.jsonl").read_text().splitlines()]
+    told = [answer["response"]["candidates"][0]["content"]["parts"][0]["text"] for answer in answers]
+    assert told == [expected_text("one"), expected_text("two")]
+    assert run.json["state"] == "completed"
+    assert (run.json["total"], run.json["succeeded"]) == (2, 2)
+    assert run.json["results"] == "answers.jsonl"
+    for said in ("server: embedded", "local emulator", "1 local worker", "2 succeeded", "p95", "list prices"):
+        assert said in run.err, said
+    assert house.left_behind() == []
+
+
+def test_a_run_with_failed_items_ends_with_3_and_shows_one_of_each_kind(house: House) -> None:
+    house.file("words.txt", "good\nbad\nworse\nbad again\n")
+
+    run = house.run("run", "words.txt", "--operation", "shout")
+
+    assert run.process.returncode == 3, run.err
+    assert "4: 2 succeeded, 2 failed" in run.err
+    assert "2 × ValueError, such as 0000000" in run.err
+    assert "cannot \\x1b[31mshout" in run.err.replace("\ufffd", "\\x1b"), run.err
+    assert "\x1b[31m" not in run.err
+    assert "batchq dlq list" in run.err
+    assert "emulator" not in run.err  # it asks no provider
+    [results] = (house.folder / "batchq-out").iterdir()
+    assert f"batchq-out/{results.name}" in run.err
+    assert [json.loads(line)["batchq"]["status"] for line in results.read_text().splitlines()] == [
+        "succeeded",
+        "failed",
+        "succeeded",
+        "failed",
+    ]
+
+
+def test_ctrl_c_lets_calls_end_and_the_same_command_goes_on_with_the_job(house: House) -> None:
+    house.file("words.txt", "a\nb\nc\n")
+    command = ("run", "words.txt", "--operation", "gated", "--concurrency", "1", "-o", "out.jsonl")
+    first = house.start(*command)
+    wait_until(lambda: house.marks("began-*"))
+
+    first.process.send_signal(signal.SIGINT)
+    first.says("stopping")
+    house.opened()
+
+    assert first.wait() == 130, first.err
+    assert "batchq run --resume" in first.err
+    assert "Traceback" not in first.err
+    assert not (house.folder / "out.jsonl").exists()
+    assert house.left_behind() == []
+
+    second = house.run(*command)
+    assert second.process.returncode == 0, second.err
+    assert "going on with it" in second.err
+    assert "3 succeeded" in second.err
+    assert house.marks("began-*") == 3, "an item was called twice"
+    assert len((house.folder / "out.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_second_ctrl_c_ends_everything_at_once(house: House) -> None:
+    house.file("words.txt", "a\n")
+    run = house.start("run", "words.txt", "--operation", "gated", BATCHQ_GRACE_S="60")
+    wait_until(lambda: house.marks("began-*"))
+
+    run.process.send_signal(signal.SIGINT)
+    run.says("go on with the job")
+    assert run.process.poll() is None  # it waits for the call
+    run.process.send_signal(signal.SIGINT)
+
+    assert run.wait(timeout=10) == 130, run.err
+    assert house.left_behind() == []
+
+
+def test_sigterm_ends_a_run_in_good_order(house: House) -> None:
+    house.file("words.txt", "a\n")
+    run = house.start("run", "words.txt", "--operation", "gated")
+    wait_until(lambda: house.marks("began-*"))
+
+    run.process.send_signal(signal.SIGTERM)
+    run.says("stopping")
+    house.opened()
+
+    assert run.wait() == 143, run.err
+    assert house.left_behind() == []
+
+
+def test_a_killed_run_takes_its_workers_and_emulator_with_it(house: House) -> None:
+    house.file("lines.jsonl", '{"text": "a", "operation": "gated"}\n'.replace('"text"', '"prompt"'))
+    run = house.start("run", "lines.jsonl")
+    wait_until(lambda: house.marks("began-*"))
+    assert len(house.left_behind()) == 2
+    house.opened()
+
+    run.kill()
+
+    wait_until(lambda: not house.left_behind(), within_s=15)
+
+
+def test_a_worker_that_cannot_start_is_told_with_the_end_of_its_log(house: House) -> None:
+    house.file("words.txt", "a\n")
+    house.file("no-workers", "")
+
+    run = house.run("run", "words.txt", "--operation", "shout")
+
+    assert run.process.returncode == 1, run.err
+    assert "a local worker could not start" in run.err
+    assert "these workers shall not start" in run.err
+    assert house.left_behind() == []
+
+
+def test_a_worker_that_dies_under_an_item_is_started_again(house: House) -> None:
+    house.file("words.txt", "a\nb\n")
+
+    run = house.run("run", "words.txt", "--operation", "deadly", **QUICK)
+
+    assert run.process.returncode == 0, run.err
+    assert "a local worker died (killed by SIGKILL" in run.err
+    assert "2 succeeded" in run.err
+
+
+def test_a_job_cancelled_by_somebody_else_ends_a_run_with_4(house: House) -> None:
+    house.file("words.txt", "a\nb\n")
+    run = house.start("run", "words.txt", "--operation", "gated", "--concurrency", "1", "-o", "out.jsonl")
+    wait_until(lambda: house.marks("began-*"))
+
+    job_id = run.err.split("job ")[1].split(":")[0]
+    cancelled = house.run("cancel", job_id)
+    house.opened()
+
+    assert cancelled.process.returncode == 0, cancelled.err
+    assert run.wait() == 4, run.err
+    assert "1 succeeded, 1 cancelled" in run.err
+
+
+def test_a_run_that_every_call_refuses_is_paused_and_goes_on_when_the_cause_is_gone(house: House) -> None:
+    house.file("questions.txt", "one\ntwo\nthree\nfour\n")
+    with Emulator() as emulator:
+        address = {"GOOGLE_GEMINI_BASE_URL": emulator.url}
+        refused = house.run("run", "questions.txt", "--no-preflight", **address, GEMINI_API_KEY="bad-key")
+        assert refused.process.returncode == 5, refused.err
+        assert "API key not valid" in refused.err
+        assert "batchq resume" in refused.err
+
+        run = house.run("run", "questions.txt", "-o", "out.jsonl", **address, GEMINI_API_KEY="good")
+    assert run.process.returncode == 0, run.err
+    assert "is resumed" in run.err
+    assert "4 succeeded" in run.err
+
+
+def test_on_a_configured_server_a_run_waits_for_the_fleet(house: House) -> None:
+    house.file("words.txt", "a\n")
+    url = embedded.start().url
+    run = house.start("run", "words.txt", "--operation", "shout", "-o", "-", BATCHQ_REDIS_URL=url)
+    run.says(f"no live worker consumes {house.namespace}.control, {house.namespace}.shout")
+
+    worker = house.start(
+        "worker", "-c", "4", BATCHQ_REDIS_URL=url, GOOGLE_GEMINI_BASE_URL="http://127.0.0.1:9"
+    )
+
+    assert run.wait() == 0, run.err
+    assert json.loads(run.out)["response"] == {"output": {"loud": "A"}}
+    worker.process.send_signal(signal.SIGTERM)
+    worker.wait()
+
+
+def test_an_input_that_changed_makes_a_new_job(house: House) -> None:
+    path = house.file("words.txt", "a\nb\n")
+    stored = house.run("submit", "words.txt", "--operation", "shout")
+    assert stored.process.returncode == 0, stored.err
+    path.write_text("a\nb\nc\n")
+
+    run = house.run("run", "words.txt", "--operation", "shout")
+
+    assert run.process.returncode == 0, run.err
+    assert "its input has changed since: this is a new job" in run.err
+    assert "3 succeeded" in run.err
