@@ -7,7 +7,7 @@ BATCHQ := $(BIN)/batchq
 ARGS :=
 # ARGS is handed on: make test ARGS="-k chord", make worker ARGS="-c 100", make emulator ARGS="--rpm 60"
 
-.PHONY: help run test test-faults lint format types setup worker emulator docs build lock clean
+.PHONY: help run test test-faults test-browser lint format types setup worker flower emulator docs build lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,10 +25,13 @@ run: setup ## Run the two jobs of examples/ with two local workers
 	exit $$worst
 
 test: setup ## Run the tests, but for the long ones
-	@$(BIN)/pytest -m "not fault and not scale" $(ARGS)
+	@$(BIN)/pytest -m "not fault and not scale and not browser" $(ARGS)
 
 test-faults: setup ## Run the tests that kill, restart and corrupt
 	@$(BIN)/pytest -m fault $(ARGS)
+
+test-browser: setup ## Look at Flower's pages in Chromium, where there is one
+	@$(BIN)/pytest -m browser $(ARGS)
 
 lint: setup ## Check style, formatting and the direction of imports
 	@$(BIN)/ruff check .
@@ -48,6 +51,9 @@ setup: ## Make .venv; does nothing when it is up to date
 
 worker: setup ## Run a worker on the configured Redis
 	@$(BATCHQ) worker $(ARGS)
+
+flower: setup ## Show jobs and workers on http://127.0.0.1:5555
+	@$(BATCHQ) flower $(ARGS)
 
 emulator: setup ## Run the local Gemini API
 	@$(BATCHQ) emulator $(ARGS)

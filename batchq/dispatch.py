@@ -98,7 +98,7 @@ def _configuration(
         "task_create_missing_queues": True,
         "worker_prefetch_multiplier": PREFETCH,
         "worker_enable_remote_control": settings.remote_control,
-        "worker_send_task_events": False,
+        "worker_send_task_events": True,  # the tasks decide: those of whole jobs send them, items do not
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_hijack_root_logger": True,
         "broker_connection_retry_on_startup": True,

@@ -12,6 +12,7 @@ from batchq.flow.advance import advance
 from batchq.flow.process import ItemMessage, process_item
 from workers import life
 from workers.app import app
+from workers.shown import ShownTask
 
 log = logging.getLogger("batchq")
 
@@ -36,6 +37,7 @@ class ItemTask(Task):  # type: ignore[type-arg]
     autoretry_for = (Again,)
     max_retries = None
     retry_backoff = False
+    send_events = False  # three messages an item would cost more than the item
 
     def retry(self, *_: Any, exc: Any = None, **__: Any) -> Any:
         job_id, lane, position, _ticket = self.request.args or ()
@@ -58,14 +60,14 @@ def run_item(job_id: str, lane: int, position: int, ticket: int) -> None:
         raise Again(again.ticket, again.delay_ms)
 
 
-@app.task(name=dispatch.COMPLETE_WAVE, ignore_result=True)
+@app.task(name=dispatch.COMPLETE_WAVE, base=ShownTask, ignore_result=True)
 def complete_wave(job_id: str, wave: int, items: int) -> None:
     """The chord's body: the wave is through. Running it twice or never is harmless."""
     log.info("job %s: wave %d is through, %d items", job_id, wave, items)
     advance(life.current().walk, job_id)
 
 
-@app.task(name=dispatch.DISPATCH, ignore_result=True)
+@app.task(name=dispatch.DISPATCH, base=ShownTask, ignore_result=True)
 def advance_job(job_id: str) -> None:
     """Send out what there is room for."""
     advance(life.current().walk, job_id)
