@@ -26,6 +26,7 @@ COMMANDS = {
     "dlq": ("dlq", "Review dead letters: items that did not succeed."),
     "server": ("server", "Start, stop or look at the embedded server."),
     "worker": ("worker", "Run a Celery worker of the fleet."),
+    "flower": ("flower", "Show jobs, dead letters and workers in the browser."),
     "emulator": ("emulator", "Run a local Gemini API."),
     "doctor": ("doctor", "Check settings, server, provider and fleet."),
 }
