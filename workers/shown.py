@@ -14,27 +14,31 @@ from typing import Any
 from celery import Task
 from celery.worker.request import Request
 
-SHOWN = ("job_id", "wave", "items")  # arguments by name; lists and dicts as their length
-LONGEST = 80  # characters of a text
+JOB = "job_id"
+COUNTS = ("wave", "items")  # lists and dicts by their length
+LONGEST = 128  # characters of a job's id
 
 
-def shown_arguments(names: Sequence[str], args: object, kwargs: object) -> dict[str, str | int]:
-    """What may be seen of a call of `task(*names)`; arguments of a wrong shape are left out."""
+def shown_arguments(names: Sequence[str], args: object, kwargs: object) -> tuple[str, str]:
+    """What Flower's args and kwargs columns may say of a call of `task(*names)`: `wave=7, items=33` and
+    `{'job_id': '…'}`. Short enough for the columns, and `kwargs:job_id=…` finds a job. Values of a wrong shape are
+    left out.
+    """
     given: dict[str, Any] = {}
     if isinstance(args, list | tuple):
         given.update(zip(names, args, strict=False))
     if isinstance(kwargs, Mapping):
         given.update(kwargs)
-    seen: dict[str, str | int] = {}
-    for name in SHOWN:
-        value = given.get(name)
-        if isinstance(value, str):
-            seen[name] = value[:LONGEST]
-        elif isinstance(value, int):
-            seen[name] = value
-        elif isinstance(value, list | dict):
-            seen[name] = len(value)
-    return seen
+    counts = [f"{name}={count}" for name in COUNTS if (count := _count(given.get(name))) is not None]
+    job_id = given.get(JOB)
+    job = {JOB: job_id[:LONGEST]} if isinstance(job_id, str) else {}
+    return ", ".join(counts), repr(job)
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, list | dict):
+        return len(value)
+    return value if isinstance(value, int) else None
 
 
 class ShownRequest(Request):
@@ -44,10 +48,9 @@ class ShownRequest(Request):
         super().__init__(*args, **kwargs)
         names = tuple(inspect.signature(self.task.run).parameters)
         message: dict[str, Any] = self.request_dict
-        self._argsrepr = message["argsrepr"] = ""
-        self._kwargsrepr = message["kwargsrepr"] = repr(
-            shown_arguments(names, message["args"], message["kwargs"])
-        )
+        counts, job = shown_arguments(names, message["args"], message["kwargs"])
+        self._argsrepr = message["argsrepr"] = counts
+        self._kwargsrepr = message["kwargsrepr"] = job
 
     def info(self, safe: bool = False) -> Any:  # noqa: ARG002
         """For remote control; the arguments themselves are never sent there."""

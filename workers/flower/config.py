@@ -32,4 +32,4 @@ read_only = _unless_told("read_only", True)  # no buttons that stop workers or s
 enable_events = _unless_told("enable_events", False)  # our workers send theirs; foreign ones are left alone
 max_tasks = _unless_told("max_tasks", 10_000)  # some 4 kB of memory each
 purge_offline_workers = _unless_told("purge_offline_workers", 3_600)  # seconds after their last heartbeat
-tasks_columns = _unless_told("tasks_columns", "name,kwargs,state,received,runtime,worker")
+tasks_columns = _unless_told("tasks_columns", "name,kwargs,args,state,received,runtime,worker")

@@ -6,6 +6,7 @@
   const page = document.getElementById("batchq-page");
   const rows = document.getElementById("batchq-rows");
   const PAGE = 25;
+  const SHORT = 32; // characters that stay on one line: job ids, reasons
   const TIMEOUT_MS = 30000;
   const filters = new URLSearchParams(window.location.search);
   let offset = 0;
@@ -23,15 +24,15 @@
   }
 
   function outside(classes, text) {
-    return element("span", "batchq-text " + classes, text);
+    const short = text.length <= SHORT ? " text-nowrap" : "";
+    return element("span", "batchq-text " + classes + short, text);
   }
 
   function number(value) {
-    return element("td", "text-end" + (value ? "" : " value-missing"), value.toLocaleString());
+    return element("td", "text-end", element("span", value ? "" : "value-missing", value.toLocaleString()));
   }
 
   function duration(seconds) {
-    if (seconds === null || seconds === undefined) return "—";
     if (seconds < 60) return seconds.toFixed(seconds < 10 ? 1 : 0) + " s";
     const minutes = Math.floor(seconds / 60);
     if (minutes < 60) return minutes + "m " + String(Math.floor(seconds % 60)).padStart(2, "0") + "s";
@@ -119,9 +120,9 @@
       element("td", "text-end text-nowrap", job.rate ? rate(job.rate) : "—"),
     );
     if (with_eta) row.append(element("td", "text-end", job.eta ? moment_of(job.eta) : "—"));
+    const span = job.duration_s === null ? "not begun" : (job.finished_at ? "took " : "for ") + duration(job.duration_s);
     row.append(
-      element("td", "text-end text-nowrap", duration(job.duration_s)),
-      element("td", "text-end", moment_of(job.created_at)),
+      element("td", "text-end", moment_of(job.created_at), element("span", "batchq-note text-nowrap", span)),
     );
     return row;
   }
@@ -140,7 +141,6 @@
   // -- dead letters -------------------------------------------------------------------------------------------
 
   function letter_row(letter) {
-    const code = letter.code ? letter.code + " " : "";
     return element(
       "tr",
       "",
@@ -160,7 +160,12 @@
           letter.status.replace("_", " "),
         ),
       ),
-      element("td", "", outside("", code + letter.reason)),
+      element(
+        "td",
+        "",
+        outside("", letter.reason),
+        letter.code ? element("span", "batchq-note", "HTTP " + letter.code) : null,
+      ),
       element("td", "batchq-error-column", outside("batchq-error", letter.error)),
       number(letter.attempts),
     );
@@ -186,7 +191,7 @@
       if (!made.length) {
         const filtered = offset > 0 || [...filters.values()].some(Boolean);
         const cell = element("td", "empty-table-message", filtered ? kind.noneFound : kind.none);
-        cell.colSpan = 13;
+        cell.colSpan = 12;
         made.push(element("tr", "", cell));
       }
       rows.replaceChildren(...made);
