@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from batchq.cli import ending, opening, say
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 BASE_URL = "GOOGLE_GEMINI_BASE_URL"
 ROOTS = "BATCHQ_FILE_ROOTS"
+RECENT = 500  # newest jobs looked through for open ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,17 +187,21 @@ def _unfinished(request: RunRequest, client: Client, digest: str) -> JobRecord |
     """The newest open job of the same source and options. What was piped in is never taken up by itself."""
     if request.source == STDIN or request.asked.idempotency_key is not None:
         return None
-    for record in client.list():
+    for record in _recent(client):
         if record.state not in ENDED and record.metadata.get("run") == digest:
             return record
     return None
+
+
+def _recent(client: Client) -> Iterator[JobRecord]:
+    return islice(client.list(), RECENT)
 
 
 def _folders_of_open_jobs(client: Client) -> list[str]:
     """On a server of this user alone: our workers may get items of other runs too, and must not fail them."""
     return [
         str(record.metadata["files"])
-        for record in client.list()
+        for record in _recent(client)
         if record.state not in ENDED and record.metadata.get("files")
     ]
 
@@ -266,7 +272,7 @@ def _to_the_end(
         say.note(f"go on with the job: batchq run --resume {job_id}")
         raise stop
     if around.workers is not None:
-        around.workers.end()  # while the results are written
+        _begin_the_end(client, around.workers)  # while the results are written
     if record.state is JobState.PAUSED:
         tell_report(client, record)
         if request.as_json:
@@ -291,6 +297,19 @@ def _followed(client: Client, found: Place, around: _Around, workers: int, job_i
             say.note(f"{no_worker(missing)}, or use --workers N; waiting for one")
     with progress() as shown:
         return follow(client, job_id, shown, partial(around.check, client), alone=not workers)
+
+
+def _begin_the_end(client: Client, workers: LocalWorkers) -> None:
+    """Workers that have nothing left, no job of anybody, need none of the seconds that Celery takes to stop."""
+    records = list(_recent(client))
+    if len(records) == RECENT or any(one.state not in ENDED or one.finished_at is None for one in records):
+        workers.end()
+        return
+    workers.kill()
+    here, pids = socket.gethostname(), set(workers.pids)
+    for beat in client.fleet():
+        if beat.host == here and beat.pid in pids:
+            client.walk.fleet.leave(beat.incarnation)
 
 
 def _start_workers(found: Place, around: _Around, number: int) -> LocalWorkers:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,18 @@ def wait_until(true: Callable[[], Any], within_s: float = 30) -> Any:
 class House:
     """`environ` also holds for calls of batchq.cli.main in the test's own process."""
 
-    def __init__(self, data_dir: Path, folder: Path) -> None:
+    def __init__(self, data_dir: Path, folder: Path, outside: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self._outside = outside
         self.namespace = f"cli-{os.getpid()}-{next(_numbers)}"
+        self.data_dir = data_dir
         self.environ = {
             "BATCHQ_DATA_DIR": str(data_dir),
             "BATCHQ_NAMESPACE": self.namespace,
             "BATCHQ_INCLUDE": "cli_operations",
             "CLI_FOLDER": str(folder),
             "PYTHONPATH": str(HERE),
+            "BATCHQ_REMOTE_CONTROL": "0",  # a worker ends a second sooner
             "PYTHONSAFEPATH": "1",  # as an installed `batchq`: the working folder is not on the path
         }
         self._processes: list[Process] = []
@@ -50,7 +53,9 @@ class House:
         return path
 
     def start(self, *arguments: str, **environ: str) -> Process:
-        process = Process(self.folder, arguments, {**os.environ, **self.environ, **environ})
+        process = Process(
+            self.folder, arguments, {**(self._outside or os.environ), **self.environ, **environ}
+        )
         self._processes.append(process)
         return process
 

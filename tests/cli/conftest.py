@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cli_world import House
+from scenes import Stage
 
 from batchq import embedded
 
@@ -19,6 +20,16 @@ def data_dir() -> Iterator[Path]:
     yield folder
     embedded.stop(folder / "server")
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def stage(
+    request: pytest.FixtureRequest, data_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    selected = {item.name for item in request.session.items}
+    stage = Stage(selected, data_dir, tmp_path_factory.mktemp("scenes"))
+    yield stage
+    stage.close()
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""batchq run, whole: a real server, real workers, real signals."""
+"""batchq run, whole: a real server, real workers, real signals.
+
+A session of workers takes seconds to begin and to end, most of them waiting, so these are scenes, see scenes.py.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,20 @@ import json
 import signal
 
 from cli_world import House, wait_until
+from scenes import scene
 
 from batchq import embedded
 from batchq.emulator import Emulator, expected_text
 
-QUICK = {"BATCHQ_HEARTBEAT_S": "0.4", "BATCHQ_LEASE_S": "1.5", "BATCHQ_SWEEP_S": "0.2"}
+QUICK = {
+    "BATCHQ_HEARTBEAT_S": "0.4",
+    "BATCHQ_LEASE_S": "1.5",
+    "BATCHQ_SWEEP_S": "0.2",
+    "BATCHQ_UNDELIVERED_S": "1",
+}
 
 
+@scene
 def test_a_run_takes_an_input_to_its_results_and_leaves_nothing_behind(house: House) -> None:
     house.file("workers/__init__.py", "raise SystemExit('a foreign package of the same name was run')")
     house.file("questions.txt", "one\ntwo\n")
@@ -31,6 +41,7 @@ def test_a_run_takes_an_input_to_its_results_and_leaves_nothing_behind(house: Ho
     assert house.left_behind() == []
 
 
+@scene
 def test_a_run_with_failed_items_ends_with_3_and_shows_one_of_each_kind(house: House) -> None:
     house.file("words.txt", "good\nbad\nworse\nbad again\n")
 
@@ -53,6 +64,7 @@ def test_a_run_with_failed_items_ends_with_3_and_shows_one_of_each_kind(house: H
     ]
 
 
+@scene
 def test_ctrl_c_lets_calls_end_and_the_same_command_goes_on_with_the_job(house: House) -> None:
     house.file("words.txt", "a\nb\nc\n")
     command = ("run", "words.txt", "--operation", "gated", "--concurrency", "1", "-o", "out.jsonl")
@@ -77,6 +89,7 @@ def test_ctrl_c_lets_calls_end_and_the_same_command_goes_on_with_the_job(house: 
     assert len((house.folder / "out.jsonl").read_text().splitlines()) == 3
 
 
+@scene
 def test_a_second_ctrl_c_ends_everything_at_once(house: House) -> None:
     house.file("words.txt", "a\n")
     run = house.start("run", "words.txt", "--operation", "gated", BATCHQ_GRACE_S="60")
@@ -91,6 +104,7 @@ def test_a_second_ctrl_c_ends_everything_at_once(house: House) -> None:
     assert house.left_behind() == []
 
 
+@scene
 def test_sigterm_ends_a_run_in_good_order(house: House) -> None:
     house.file("words.txt", "a\n")
     run = house.start("run", "words.txt", "--operation", "gated")
@@ -104,6 +118,7 @@ def test_sigterm_ends_a_run_in_good_order(house: House) -> None:
     assert house.left_behind() == []
 
 
+@scene
 def test_a_killed_run_takes_its_workers_and_emulator_with_it(house: House) -> None:
     house.file("lines.jsonl", '{"text": "a", "operation": "gated"}\n'.replace('"text"', '"prompt"'))
     run = house.start("run", "lines.jsonl")
@@ -116,6 +131,7 @@ def test_a_killed_run_takes_its_workers_and_emulator_with_it(house: House) -> No
     wait_until(lambda: not house.left_behind(), within_s=15)
 
 
+@scene
 def test_a_worker_that_cannot_start_is_told_with_the_end_of_its_log(house: House) -> None:
     house.file("words.txt", "a\n")
     house.file("no-workers", "")
@@ -128,6 +144,7 @@ def test_a_worker_that_cannot_start_is_told_with_the_end_of_its_log(house: House
     assert house.left_behind() == []
 
 
+@scene
 def test_a_worker_that_dies_under_an_item_is_started_again(house: House) -> None:
     house.file("words.txt", "a\nb\n")
 
@@ -138,6 +155,7 @@ def test_a_worker_that_dies_under_an_item_is_started_again(house: House) -> None
     assert "2 succeeded" in run.err
 
 
+@scene
 def test_a_job_cancelled_by_somebody_else_ends_a_run_with_4(house: House) -> None:
     house.file("words.txt", "a\nb\n")
     run = house.start("run", "words.txt", "--operation", "gated", "--concurrency", "1", "-o", "out.jsonl")
@@ -152,6 +170,7 @@ def test_a_job_cancelled_by_somebody_else_ends_a_run_with_4(house: House) -> Non
     assert "1 succeeded, 1 cancelled" in run.err
 
 
+@scene
 def test_a_run_that_every_call_refuses_is_paused_and_goes_on_when_the_cause_is_gone(house: House) -> None:
     house.file("questions.txt", "one\ntwo\nthree\nfour\n")
     with Emulator() as emulator:
@@ -161,15 +180,16 @@ def test_a_run_that_every_call_refuses_is_paused_and_goes_on_when_the_cause_is_g
         assert "API key not valid" in refused.err
         assert "batchq resume" in refused.err
 
-        run = house.run("run", "questions.txt", "-o", "out.jsonl", **address, GEMINI_API_KEY="good")
+        run = house.run("run", "questions.txt", "--no-preflight", **address, GEMINI_API_KEY="good")
     assert run.process.returncode == 0, run.err
     assert "is resumed" in run.err
     assert "4 succeeded" in run.err
 
 
+@scene
 def test_on_a_configured_server_a_run_waits_for_the_fleet(house: House) -> None:
     house.file("words.txt", "a\n")
-    url = embedded.start().url
+    url = embedded.start(house.data_dir / "server").url
     run = house.start("run", "words.txt", "--operation", "shout", "-o", "-", BATCHQ_REDIS_URL=url)
     run.says(f"no live worker consumes {house.namespace}.control, {house.namespace}.shout")
 
@@ -183,6 +203,7 @@ def test_on_a_configured_server_a_run_waits_for_the_fleet(house: House) -> None:
     worker.wait()
 
 
+@scene
 def test_an_input_that_changed_makes_a_new_job(house: House) -> None:
     path = house.file("words.txt", "a\nb\n")
     stored = house.run("submit", "words.txt", "--operation", "shout")
