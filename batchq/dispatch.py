@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from celery import Celery
+from celery.app.backends import by_url
 from kombu import Exchange, Queue
 from kombu.exceptions import KombuError, OperationalError
 from redis.exceptions import RedisError
@@ -33,6 +34,8 @@ PREFETCH = 2  # times the slots; with 1 gevent workers stall in waves
 class BatchqCelery(Celery):
     """A Celery app whose broker and backend are batchq's, whatever `CELERY_*` variables say."""
 
+    amqp_cls = "batchq.broker.amqp:AMQP"
+
     def __init__(self, *args: Any, broker: str, backend: str, **options: Any) -> None:
         self._own_broker = broker
         # goes before CELERY_RESULT_BACKEND; the broker's variables are passed over below
@@ -45,6 +48,15 @@ class BatchqCelery(Celery):
 
     def connection_for_write(self, url: str | None = None, **options: Any) -> Any:
         return super().connection_for_write(url or self._own_broker, **options)
+
+    def _get_backend(self) -> Any:
+        from batchq.broker import backend
+
+        found: Any = by_url(self.backend_cls, self.loader)
+        url: str = found[1]
+        kind: Any = backend.SentinelBackend if url.startswith("sentinel:") else backend.Backend
+        kind.wave_task = COMPLETE_WAVE
+        return kind(app=self, url=url)
 
 
 def make_app(settings: Settings, queues: Sequence[str] = (), *, current: bool = False) -> Celery:
@@ -76,6 +88,7 @@ def _configuration(
         "unacked_key": f"{prefix}:unacked",
         "unacked_index_key": f"{prefix}:unacked_index",
         "unacked_mutex_key": f"{prefix}:unacked_mutex",
+        "one_by_one": [settings.control_queue, settings.dead_letter_queue],
     }
     results: dict[str, Any] = {}
     if broker.master:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batchq.flow.gather import Gather
+from batchq.core.gather import Gather
 from batchq.flow.patience import patiently
 from batchq.store.items import (
     Claimed,

@@ -90,7 +90,9 @@ def test_fatal_errors_pause_the_job_and_resume_goes_on(fleet: Fleet, client: Cli
     record = job.status()
     assert record.settled == 0, "no item is settled by an error that hits every item"
     assert record.reason == "the key is not valid"
-    assert [(one.change, one.by, one.why) for one in record.history[1:]] == [("paused", "worker", record.reason)]
+    assert [(one.change, one.by, one.why) for one in record.history[1:]] == [
+        ("paused", "worker", record.reason)
+    ]
     assert record.requests < 30, "it paused long before every item was tried"
     while job.status().state is not JobState.COMPLETED:  # each item is refused once, so it pauses again
         if job.status().state is JobState.PAUSED:

@@ -1,0 +1,153 @@
+"""kombu's Redis transport, taking messages and acknowledging them by the dozen.
+
+Stock kombu pops one message a round trip, notes it as unacknowledged in a second one and takes that back in a
+third; for an item that costs a millisecond that is most of the work. Here a pop that finds a message takes along
+what else the prefetch count allows, and acknowledgements that meet within a moment are one call. Nothing changes
+on the wire: other consumers may share the queues.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from queue import Empty
+from time import time
+from typing import Any
+
+from kombu.transport import redis as stock
+from kombu.transport import virtual
+from kombu.utils.encoding import bytes_to_str
+
+from batchq.core.gather import Gather
+
+log = logging.getLogger("batchq")
+
+MOST = 64  # messages a pop takes along
+
+
+class QoS(stock.QoS):
+    """Unacknowledged messages, written and taken back in groups."""
+
+    channel: Any
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._written: set[str] = set()
+        self._acknowledge: Gather[str, None] = Gather(self._forget)
+
+    def write_ahead(self, messages: Sequence[tuple[str, str]]) -> None:
+        """Note messages as unacknowledged before they are delivered: (delivery tag, what restores it) of each."""
+        now = time()
+        with self.channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+            pipe.zadd(self.unacked_index_key, {tag: now for tag, _ in messages})
+            pipe.hset(self.unacked_key, mapping=dict(messages))
+            pipe.execute()
+        self._written.update(tag for tag, _ in messages)
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        if delivery_tag in self._written:
+            self._written.discard(delivery_tag)
+            virtual.QoS.append(self, message, delivery_tag)
+        else:
+            super().append(message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        self._acknowledge(delivery_tag)
+        virtual.QoS.ack(self, delivery_tag)
+
+    def _forget(self, tags: Sequence[str]) -> Sequence[None]:
+        with self.channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+            pipe.zrem(self.unacked_index_key, *tags)
+            pipe.hdel(self.unacked_key, *tags)
+            pipe.execute()
+        return [None] * len(tags)
+
+
+class Bulk:
+    """A mixin for kombu's Redis channels. Queues in `one_by_one` are left as they are: a message that a kill
+    takes between pop and note is lost, and theirs are not all made up for by the sweeper."""
+
+    QoS: Any = QoS
+    one_by_one: Sequence[str] = ()
+    from_transport_options = (*stock.Channel.from_transport_options, "one_by_one")
+
+    def _brpop_read(self: Any, **options: Any) -> bool:
+        """The stock method, which delivers what BRPOP brought, and then what else is there."""
+        try:
+            try:
+                reply = self.client.parse_response(self.client.connection, "BRPOP", **options)
+            except self.connection_errors:
+                self.client.connection.disconnect()
+                raise
+            if not reply:
+                raise Empty
+            key, first = reply
+            queue = bytes_to_str(key).rsplit(self.sep, 1)[0]
+            self._queue_cycle.rotate(queue)
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()
+        self._deliver_all([first, *self._more(key, queue)], queue)
+        return True
+
+    def _more(self: Any, key: bytes, queue: str) -> list[bytes]:
+        room = self.qos.can_consume_max_estimate()
+        most = min(MOST, MOST if room is None else room) - 1  # None: no prefetch count is set
+        if most < 1 or queue in self.one_by_one:
+            return []
+        with self.conn_or_acquire() as client:
+            found: list[bytes] | None = client.rpop(key, most)
+        return found or []
+
+    def _deliver_all(self: Any, raw: Sequence[bytes], queue: str) -> None:
+        read = [one for one in (_read(text, queue) for text in raw) if one is not None]
+        if read:
+            self.qos.write_ahead([(one.tag, one.restores) for one in read])
+        for one in read:
+            self.connection._deliver(one.message, queue)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A message taken from a queue. `restores` is what kombu needs to put it back."""
+
+    message: dict[str, Any]
+    tag: str
+    restores: str
+
+
+def _read(raw: bytes, queue: str) -> _Read | None:
+    """None, and a line in the log, for what is no message: stock kombu lets it end the worker."""
+    try:
+        text = raw.decode()
+        message = json.loads(text)
+        properties = message["properties"]
+        info = properties["delivery_info"]
+        place = json.dumps([info["exchange"], info["routing_key"]])
+        return _Read(message, str(properties["delivery_tag"]), f"[{text}, {place[1:]}")
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
+        log.error(
+            "dropped %d bytes in queue %s that are no Celery message (%s)",
+            len(raw),
+            queue,
+            type(exc).__name__,
+        )
+        return None
+
+
+class Channel(Bulk, stock.Channel):
+    pass
+
+
+class SentinelChannel(Bulk, stock.SentinelChannel):
+    pass
+
+
+class Transport(stock.Transport):
+    Channel: Any = Channel
+
+
+class SentinelTransport(stock.SentinelTransport):
+    Channel: Any = SentinelChannel

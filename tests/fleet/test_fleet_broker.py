@@ -1,0 +1,55 @@
+"""Taking messages by the dozen: nothing stays behind, limits hold, and what is no message ends nobody."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Fleet, eventually
+from test_fleet_walk import items
+
+from batchq import Client
+from batchq.store.database import Database
+
+
+def quiet(database: Database) -> bool:
+    """No message anywhere: neither queued nor taken and unacknowledged."""
+    keys = ("batchq:unacked", "batchq:unacked_index", "batchq.work", "batchq.control")
+    return not any(database.command("EXISTS", key) for key in keys)
+
+
+@pytest.mark.parametrize(("pool", "slots"), [("gevent", 30), ("threads", 4), ("prefork", 2)])
+def test_every_message_is_acknowledged(
+    fleet: Fleet, client: Client, database: Database, pool: str, slots: int
+) -> None:
+    fleet.start(pool, slots)
+    job = client.submit(items(400), operation="work")
+    assert job.wait(60).succeeded == 400
+    eventually(lambda: quiet(database))
+    counters = [key for key in database.command("KEYS", "celery-taskset-meta-*") if not key.endswith(b".n")]
+    assert all(database.command("TTL", key) > 0 for key in counters), "chord keys expire"
+
+
+def test_a_worker_takes_no_more_than_its_prefetch_count(
+    fleet: Fleet, client: Client, database: Database
+) -> None:
+    fleet.start("gevent", 5, "-Q", "batchq.work,batchq.control")
+    eventually(lambda: len(client.fleet()) == 1)
+    job = client.submit(items(40, ms=400), operation="work")
+    eventually(lambda: len(fleet.calls()) >= 5)
+    assert database.command("HLEN", "batchq:unacked") <= 5 * 2 + 1
+    assert job.wait(60).succeeded == 40
+
+
+def test_bytes_that_are_no_message_are_dropped_with_a_line_and_hurt_nobody(
+    fleet: Fleet, client: Client, database: Database
+) -> None:
+    fleet.start("gevent", 10)
+    eventually(lambda: len(client.fleet()) == 1)
+    for junk in (b"{", b"42", b"{}", b"\xff\xfe", b"[" * 50_000, b'{"properties": 1}', b'"secret words"'):
+        for queue in ("batchq.work", "batchq.control"):
+            database.command("LPUSH", queue, junk)
+    job = client.submit(items(20), operation="work")
+    assert job.wait(60).succeeded == 20
+    eventually(lambda: quiet(database))
+    logs = fleet.logs()
+    assert logs.count("no Celery message") == 14
+    assert "secret words" not in logs
