@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from batchq.flow.gather import LARGEST, Gather
+from batchq.core.gather import LARGEST, Gather
 
 
 def in_threads(n: int, what: object) -> None:
