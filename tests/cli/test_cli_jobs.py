@@ -1,0 +1,276 @@
+"""Commands on stored jobs, called as the entry point calls them, on a real server. No worker lives here."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from cli_world import House, wait_until
+from scenes import scene
+
+from batchq import Client
+from batchq.cli import main
+from batchq.store.fleet import Beat
+
+
+@dataclass
+class Answer:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def json_lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+class Terminal:
+    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
+        self._capfd = capfd
+
+    def __call__(self, *arguments: str) -> Answer:
+        self._capfd.readouterr()
+        code = main(arguments)
+        out, err = self._capfd.readouterr()
+        assert "Traceback" not in err
+        return Answer(code, out, err)
+
+
+@pytest.fixture
+def batchq(house: House, capfd: pytest.CaptureFixture[str]) -> Terminal:
+    return Terminal(capfd)
+
+
+@pytest.fixture
+def job(house: House, batchq: Terminal) -> str:
+    """A stored job of four items, two of which failed at submission."""
+    house.file(
+        "rows.jsonl", '{"id":"a","prompt":"x"}\n{"id":"b","prompt":""}\n{"id":"c"}\n{"id":"d","prompt":"y"}\n'
+    )
+    return batchq("submit", "rows.jsonl").out.strip()
+
+
+def test_submit_prints_the_id_alone_and_tells_the_rest_on_stderr(house: House, batchq: Terminal) -> None:
+    house.file("rows.jsonl", '{"prompt":"x"}\n{"prompt":""}\n')
+
+    answer = batchq("submit", "rows.jsonl")
+
+    assert answer.code == 0
+    assert batchq("status", answer.out.strip()).code == 0
+    assert "2 items" in answer.err
+    assert "line 2: prompt is empty (EMPTY_PROMPT)" in answer.err
+    assert f"no live worker consumes {house.namespace}.control, {house.namespace}.generate" in answer.err
+
+
+def test_submit_json_is_the_record_with_all_options(house: House, batchq: Terminal) -> None:
+    house.file("words.txt", "a\n")
+    house.file("schema.json", '{"type": "object"}')
+
+    answer = batchq(
+        *("submit", "words.txt", "--json", "--model", "gemini-2.5-pro", "--schema", "schema.json"),
+        *("--option", "temperature=0.5", "--option", 'stop_sequences=["END"]', "--rpm", "60"),
+        *("--concurrency", "3", "--priority", "9", "--deadline", "2h", "--prompt", "Say {text}"),
+    )
+
+    record = answer.json
+    assert record["model"] == "gemini-2.5-pro"
+    assert record["options"] == {"temperature": 0.5, "stop_sequences": ["END"]}
+    assert (record["rpm"], record["concurrency"], record["priority"]) == (60, 3, 9)
+    assert record["deadline"] == pytest.approx(time.time() + 7_200, abs=60)
+    assert record["metadata"]["source"] == "words.txt"
+
+
+def test_the_same_idempotency_key_gives_the_same_job(house: House, batchq: Terminal) -> None:
+    house.file("words.txt", "a\n")
+    command = ("submit", "words.txt", "--idempotency-key", "nightly")
+
+    first, second = batchq(*command), batchq(*command)
+
+    assert first.out == second.out
+    assert "submitted before" in second.err
+
+
+def test_status_shows_the_record_and_its_history(batchq: Terminal, job: str) -> None:
+    shown = batchq("status", job, "--history")
+    assert "4: 2 failed, 2 pending" in shown.out
+    assert "EMPTY_PROMPT, such as b: prompt is empty" in shown.out
+    assert "submitted" in shown.out
+
+    record = batchq("status", job, "--json").json
+    assert (record["total"], record["failed"], record["pending"]) == (4, 2, 2)
+
+
+def test_a_job_is_paused_resumed_cancelled_and_deleted(batchq: Terminal, job: str) -> None:
+    assert batchq("delete", job).code == 1  # it has not ended
+    assert batchq("pause", job, "--why", "tea", "--json").json["reason"] == "tea"
+    assert batchq("watch", job).code == 5
+    assert "was paused already" in batchq("pause", job).err
+    assert batchq("resume", job, "--json").json["state"] == "pending"
+    assert batchq("cancel", job, "--json").json["cancelled"] == 2
+    assert batchq("watch", job).code == 4
+    assert "was cancelled already" in batchq("cancel", job).err or batchq("cancel", job).code == 1
+    assert batchq("delete", job, "--json").json == {"id": job, "deleted": True}
+    gone = batchq("status", job)
+    assert gone.code == 1
+    assert f"no job {job}" in gone.err
+
+
+def test_list_shows_jobs_newest_first_by_state(batchq: Terminal, job: str) -> None:
+    other = batchq("submit", "rows.jsonl", "--priority", "1").out.strip()
+    batchq("cancel", job)
+
+    assert [record["id"] for record in batchq("list", "--json").json_lines] == [other, job]
+    assert [record["id"] for record in batchq("list", "--state", "cancelled", "--json").json_lines] == [job]
+    assert [record["id"] for record in batchq("list", "--limit", "1", "--json").json_lines] == [other]
+    shown = batchq("list").out
+    assert shown.index(other) < shown.index(job)
+    assert "rows.jsonl" in shown
+
+
+def test_results_of_a_running_job_say_how_many_of_how_many(house: House, batchq: Terminal, job: str) -> None:
+    answer = batchq("results", job)
+    assert [line["key"] for line in answer.json_lines] == ["b", "c"]
+    assert "2 of 4 items are settled" in answer.err
+
+    batchq("cancel", job)
+    assert [line["key"] for line in batchq("results", job, "--only", "cancelled").json_lines] == ["a", "d"]
+    assert len(batchq("results", job, "--only", "unsuccessful").json_lines) == 4
+    assert batchq("results", job, "--only", "succeeded").out == ""
+    assert batchq("results", job, "--only", "sunny").code == 2
+
+    written = batchq("results", job, "-o", "out.csv", "--json")
+    assert written.json == {"job_id": job, "results": "out.csv", "count": 4}
+    assert len((house.folder / "out.csv").read_text().splitlines()) == 5
+
+
+def test_dead_letters_are_listed_shown_exported_and_sent_back(
+    house: House, batchq: Terminal, job: str
+) -> None:
+    listed = batchq("dlq", "list", job)
+    assert [line.split("  ")[1:4] for line in listed.out.splitlines()] == [
+        ["b", "failed", "EMPTY_PROMPT"],
+        ["c", "failed", "EMPTY_PROMPT"],
+    ]
+    assert "2 dead letters" in listed.err
+    assert [one["id"] for one in batchq("dlq", "list", job, "--id", "c", "--json").json_lines] == ["c"]
+    assert batchq("dlq", "list", job, "--reason", "TIMEOUT").out == ""
+    assert "prompt is empty" in batchq("dlq", "show", job, "--id", "b").out
+    assert batchq("dlq", "show", job, "--id", "b", "--json").json["input"] == {"prompt": ""}
+
+    assert batchq("dlq", "export", "-o", "letters.jsonl").code == 0
+    letters = [json.loads(line) for line in (house.folder / "letters.jsonl").read_text().splitlines()]
+    assert [letter["id"] for letter in letters] == ["b", "c"]
+
+    assert batchq("dlq", "redrive", job, "--id", "b", "--json").json == {"redriven": 1}
+    assert batchq("status", job, "--json").json["pending"] == 3
+    assert batchq("dlq", "purge", job, "--json").json == {"purged": 1}
+    assert batchq("dlq", "list", job).out == ""
+    assert batchq("status", job, "--json").json["failed"] == 1
+
+
+@pytest.mark.parametrize("command", ["redrive", "purge"])
+def test_all_dead_letters_of_all_jobs_are_not_touched_unasked(
+    batchq: Terminal, job: str, command: str
+) -> None:
+    refused = batchq("dlq", command)
+    assert refused.code == 2
+    assert "2 dead letters of all jobs" in refused.err
+    assert len(batchq("dlq", "list").out.splitlines()) == 2
+
+    assert batchq("dlq", command, "--yes").code == 0
+    assert batchq("dlq", "list").out == ""
+
+
+def test_names_from_outside_cannot_steer_the_terminal(house: House, batchq: Terminal) -> None:
+    house.file("a\x1b[31m\nb.txt", "x\n")
+    job = batchq("submit", "a\x1b[31m\nb.txt", "--model", "m\x9b31m").out.strip()
+
+    for shown in (
+        batchq("status", job),
+        batchq("list"),
+        batchq("list", "--json"),
+        batchq("status", job, "--history"),
+    ):
+        assert shown.code == 0
+        assert not {"\x1b", "\x9b"} & set(shown.out + shown.err)
+    assert "a\\x1b[31m\\nb.txt" in batchq("list").out
+    assert batchq("status", job, "--json").json["model"] == "m\x9b31m"
+
+
+def test_files_go_by_path_where_every_worker_may_read_them_else_as_bytes(
+    house: House, batchq: Terminal
+) -> None:
+    house.file("scans/a.txt", "text")
+    house.file("schema.json", '{"type": "object"}')
+    command = ("submit", "scans", "--operation", "extract", "--schema", "schema.json", "--json")
+    assert "files" not in batchq(*command).json["metadata"]  # nobody lives
+
+    with Client() as client:
+
+        def beat(name: str, roots: tuple[str, ...], queues: tuple[str, ...] = ("control", "extract")) -> None:
+            beat = Beat(name, "here", 1, 5, queues, "gevent", "1", "p", file_roots=roots)
+            client.walk.fleet.beat(beat, 4_000, 15_000)
+
+        root = os.path.realpath(house.folder)
+        beat("one", (root,))
+        beat("other-queue", (), ("control", "generate"))
+        assert batchq(*command).json["metadata"]["files"] == f"{root}/scans"
+        beat("two", ("/elsewhere",))
+        assert "files" not in batchq(*command).json["metadata"]
+        assert batchq(*command, "--files", "path").json["metadata"]["files"] == f"{root}/scans"
+
+
+def test_doctor_masks_secrets_and_says_what_is_wrong(
+    house: House, batchq: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fine = batchq("doctor", "--no-provider", "--json")
+    checks = {one["check"]: one["verdict"] for one in fine.json["checks"]}
+    assert fine.code == 0
+    assert checks["server"] == checks["eviction"] == checks["persistence"] == checks["broker"] == "ok"
+    assert checks["workers"] == checks["provider"] == "warn"
+    assert fine.json["settings"]["namespace"] == {"value": house.namespace, "origin": "BATCHQ_NAMESPACE"}
+    assert fine.json["settings"]["lease_s"]["origin"] == "default"
+
+    monkeypatch.setenv("BATCHQ_REDIS_URL", "redis://someone:s3cret@127.0.0.1:1/0")
+    broken = batchq("doctor", "--no-provider")
+    assert broken.code == 1
+    assert "redis://someone:***@127.0.0.1:1/0" in broken.out
+    assert "s3cret" not in broken.out + broken.err
+    assert "fail  server: " in broken.out
+    assert "→ start it, or correct BATCHQ_REDIS_URL" in broken.out
+
+
+def test_doctor_finds_several_projects_on_one_queue(batchq: Terminal, job: str) -> None:
+    with Client() as client:
+        for name in ("one", "two"):
+            beat = Beat(name, "here", 1, 5, ("control", "generate"), "gevent", "1", f"project-{name}")
+            client.walk.fleet.beat(beat, 4_000, 15_000)
+    found = batchq("doctor", "--no-provider").out
+    assert "use the quotas of several projects: project-one, project-two" in found
+    assert "no live worker consumes" in found  # of the queues of the other operations
+
+
+def test_server_status_tells_of_the_running_server(batchq: Terminal, job: str) -> None:
+    assert batchq("server", "status", "--json").json["state"] == "running"
+    assert "redis+socket://" in batchq("server", "start").out
+
+
+@scene
+def test_the_emulator_command_prints_where_it_is_until_it_is_ended(house: House) -> None:
+    from urllib.request import urlopen
+
+    emulator = house.start("emulator", "--rpm", "10", "--fault", "503:0.1")
+    emulator.says("export GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:")
+    url = wait_until(lambda: emulator.out.strip())
+    with urlopen(f"{url}/v1/models?key=any") as models:
+        assert b"gemini-2.5-flash-lite" in models.read()
+    emulator.process.terminate()
+    assert emulator.wait() == 0
