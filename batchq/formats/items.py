@@ -95,7 +95,7 @@ class ItemMaker:
 
         `size` is that of the object's text, in characters: short ones cannot be too large.
         """
-        item_id = self._id(fields, row)
+        item_id = self.id_of(fields, row)
         template = self.template
         if template is not None and template.fields and template.fields <= fields.keys():
             return self._of_row(item_id, fields, template, place, size)
@@ -111,7 +111,7 @@ class ItemMaker:
 
     def of_columns(self, fields: Mapping[str, str], row: int, place: str) -> Item:
         """An item of a table's row: through the template, else its prompt, text and file columns."""
-        item_id = self._id(fields, row)
+        item_id = self.id_of(fields, row)
         size = sum(map(len, fields.values()))
         if self.template is not None:
             return self._of_row(item_id, fields, self.template, place, size)
@@ -160,7 +160,8 @@ class ItemMaker:
             item_id, {} if _oversized(problem) else input, item.operation, problem, item.place or place
         )
 
-    def _id(self, fields: Mapping[str, Any], row: int) -> str:
+    def id_of(self, fields: Mapping[str, Any], row: int) -> str:
+        """The row's id, as the fields or the row's number give it. Raises BadRow."""
         if self.id_field is not None:
             if self.id_field not in fields:
                 raise Misfit(

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from batchq.core.records import Item
 from batchq.errors import Complaint, InputError
+from batchq.formats import openai
 from batchq.formats.files import read_files
 from batchq.formats.items import ItemMaker
 from batchq.formats.jsonl import read_jsonl
@@ -36,7 +37,12 @@ _BY_SUFFIX = {
         (".pdf", ".mp3", ".wav", ".flac", ".ogg", ".m4a", ".aac", ".mp4", ".mov", ".webm"), "files"
     ),
 }
-_LATER = {"openai": "OpenAI Batch lines", "parquet": "Parquet files"}
+_LATER = {"parquet": "Parquet files"}
+_JSON_LINES = {
+    "gemini": "Gemini Batch JSON lines",
+    "openai": "OpenAI Batch JSON lines",
+    "batchq": "JSON lines",
+}
 _LATER_SUFFIX = {".parquet": "Parquet files", ".pq": "Parquet files"}
 _PACKED = {".gz": "zcat", ".zst": "zstdcat", ".bz2": "bzcat", ".xz": "xzcat"}
 
@@ -126,12 +132,11 @@ def _read_lines(spec: InputSpec, lines: Lines, maker: ItemMaker) -> Reading:
     elif form == "text":
         rows, described = read_text(lines, maker), "text, a line an item"
     else:
-        if form == "gemini" and maker.template is not None:
+        if form != "batchq" and maker.template is not None:
             raise InputError(
-                "--prompt is for rows, and Gemini Batch lines bring whole requests: leave it out"
+                f"--prompt is for rows, and {_JSON_LINES[form]} bring whole requests: leave it out"
             )
-        rows = read_jsonl(lines, maker, gemini=form == "gemini")
-        described = "Gemini Batch JSON lines" if form == "gemini" else "JSON lines"
+        rows, described = read_jsonl(lines, maker, form), _JSON_LINES[form]
     return Reading(form, described, maker.folder.path, _not_empty(rows, _name(spec)), lines.close)
 
 
@@ -250,16 +255,16 @@ def _is_header(line: str, spec: InputSpec) -> bool:
 
 
 def _form_of_json(first: str) -> str:
-    """Gemini's form or ours, by the first line. What is wrong with the line is told when it is read."""
+    """Gemini's form, OpenAI's or ours, by the first line. What is wrong with the line is told when it is read."""
     try:
         fields = json.loads(first)
     except (ValueError, RecursionError):
         return "batchq"
     if not isinstance(fields, dict):
         return "batchq"
-    if "custom_id" in fields and "body" in fields:
-        raise InputError("OpenAI Batch lines are not supported yet: Gemini Batch lines and batchq's own are")
-    return "gemini" if "request" in fields else "batchq"
+    if "request" in fields:
+        return "gemini"
+    return "openai" if openai.looks_like(fields) else "batchq"
 
 
 def _opened(source: str) -> BinaryIO:

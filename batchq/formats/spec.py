@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FORMATS = ("gemini", "batchq", "csv", "text", "files")
+FORMATS = ("gemini", "openai", "batchq", "csv", "text", "files")
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,6 @@ def test_binary_content_is_named_with_the_remedy(inputs: Inputs, magic: bytes, r
         ("a.xyz", {}, "--input-format"),
         ("noext", {}, "--input-format"),
         ("a.jsonl", {"format": "cvs"}, "did you mean 'csv'?"),
-        ("a.jsonl", {"format": "openai"}, "not supported yet"),
         ("a.jsonl", {"glob": "*.png"}, "--glob"),
     ],
 )
@@ -176,11 +175,6 @@ def test_a_fifo_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jsonl")
     with pytest.raises(InputError, match="batchq run -"):
         read(InputSpec(str(tmp_path / "a.jsonl")))
-
-
-def test_openai_lines_are_named(inputs: Inputs) -> None:
-    line = '{"custom_id": "a", "method": "POST", "url": "/v1/responses", "body": {}}'
-    assert "OpenAI" in refusal(inputs, "a.jsonl", line)
 
 
 def test_a_gemini_list_complains_of_a_line_without_request(inputs: Inputs) -> None:

@@ -10,6 +10,7 @@ from formats_helpers import Inputs
 from test_writing_results import BAD, GOOD
 
 from batchq.formats import files, items, result_line
+from batchq.formats.openai.settings import CHAT, RESPONSES
 from batchq.formats.writers.forms import COLUMNS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -21,12 +22,27 @@ def examples(page: str) -> list[str]:
 
 
 def test_the_examples_of_inputs_are_items(inputs: Inputs) -> None:
-    gemini, own = examples("inputs.md")
+    gemini, openai, own = examples("inputs.md")
 
     assert [item.id for item in inputs.items("g.jsonl", gemini)] == ["q-1"]
-    read = inputs.items("b.jsonl", own)
+    asked, read = inputs.items("o.jsonl", openai), inputs.items("b.jsonl", own)
+    assert [item.id for item in asked] == ["q-1", "q-2"]
     assert [item.id for item in read] == ["q-1", "q-2", "q-3", "q-4", "q-5"]
-    assert not [item.problem for item in read if item.problem]
+    assert not [item.problem for item in (*asked, *read) if item.problem]
+
+
+def test_every_field_of_openai_is_documented() -> None:
+    page = (DOCS / "inputs.md").read_text()
+    fields = {*CHAT, *RESPONSES} - {
+        "model",
+        "stream",
+        "logit_bias",
+        "modalities",
+        "include",
+        "parallel_tool_calls",
+    }
+    fields -= {"presence_penalty", "frequency_penalty", "reasoning", "text"}
+    assert sorted(name for name in fields if f"`{name}`" not in page) == []
 
 
 def test_the_examples_of_results_have_the_shape_of_our_lines() -> None:

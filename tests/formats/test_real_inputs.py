@@ -28,6 +28,24 @@ def test_googles_own_batch_file_is_read_as_it_is() -> None:
     assert [{"key": item.id, **item.input} for item in items] == wanted
 
 
+def test_openais_batch_file_asks_what_it_asked_there() -> None:
+    path = DATA / "batch-jsonl" / "openai_responses_input.jsonl"
+    reading = read(InputSpec(str(path)))
+    items = only_items(list(reading))
+
+    assert reading.format == "openai"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [item.id for item in items] == [line["custom_id"] for line in lines]
+    assert [item.input["request"] for item in items] == [
+        {
+            "contents": [{"role": "user", "parts": [{"text": line["body"]["input"]}]}],
+            "systemInstruction": {"parts": [{"text": line["body"]["instructions"]}]},
+            "generationConfig": {"maxOutputTokens": 160, "thinkingConfig": {"thinkingBudget": 1024}},
+        }
+        for line in lines
+    ]
+
+
 def test_two_thousand_questions_go_through_a_template() -> None:
     path = DATA / "gsm8k" / "train_0000-1999.jsonl"
     items = only_items(list(read(InputSpec(str(path), prompt="{question}"))))
