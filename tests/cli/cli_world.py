@@ -40,7 +40,7 @@ class House:
             "BATCHQ_NAMESPACE": self.namespace,
             "BATCHQ_INCLUDE": "cli_operations",
             "CLI_FOLDER": str(folder),
-            "PYTHONPATH": str(HERE),
+            "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}",  # the checkout that these tests are of
             "BATCHQ_REMOTE_CONTROL": "0",  # a worker ends a second sooner
             "PYTHONSAFEPATH": "1",  # as an installed `batchq`: the working folder is not on the path
         }
