@@ -126,6 +126,7 @@ def show_letters(choice: Choice, as_json: bool) -> None:
 
 @dlq_command.command(
     "redrive",
+    short_help="Send dead letters back as pending items.",
     epilog="\b\nExamples:\n  batchq dlq redrive JOB\n  batchq dlq redrive --reason TIMEOUT\n"
     "  batchq dlq redrive JOB --id q-17 --id q-18",
 )
@@ -147,7 +148,9 @@ def redrive_letters(choice: Choice, yes: bool, as_json: bool) -> None:
 
 
 @dlq_command.command(
-    "purge", epilog="\b\nExamples:\n  batchq dlq purge JOB --reason EMPTY_PROMPT\n  batchq dlq purge --yes"
+    "purge",
+    short_help="Set dead letters aside for good.",
+    epilog="\b\nExamples:\n  batchq dlq purge JOB --reason EMPTY_PROMPT\n  batchq dlq purge --yes",
 )
 @choice_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -166,7 +169,11 @@ def purge_letters(choice: Choice, yes: bool, as_json: bool) -> None:
         say.document({"purged": number})
 
 
-@dlq_command.command("export", epilog="\b\nExample:\n  batchq dlq export JOB -o letters.jsonl")
+@dlq_command.command(
+    "export",
+    short_help="Dead letters as JSON lines.",
+    epilog="\b\nExample:\n  batchq dlq export JOB -o letters.jsonl",
+)
 @choice_options
 @out_option
 @json_option

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchq.cli import ending, opening, say
@@ -154,6 +155,8 @@ def _job(
     if found.embedded:
         around.roots += _folders_of_open_jobs(client)
     if request.resume is not None:
+        if workers:
+            _check_files(client, found, around, request.resume)
         return _go_on(client, request.resume)
     assert reading is not None
     assert request.source is not None
@@ -204,6 +207,20 @@ def _folders_of_open_jobs(client: Client) -> list[str]:
         for record in _recent(client)
         if record.state not in ENDED and record.metadata.get("files")
     ]
+
+
+def _check_files(client: Client, found: Place, around: _Around, job_id: str) -> None:
+    """Workers that may not read the job's files would fail its items for good. Raises InputError.
+
+    On a shared server the folder that a stored job names is nobody's word to go by.
+    """
+    folder = client.status(job_id).metadata.get("files")
+    roots = [*found.settings.file_roots, *around.roots]
+    if folder and not any(Path(folder).is_relative_to(os.path.realpath(root)) for root in roots):
+        raise InputError(
+            f"the files of job {job_id} go by path, and local workers may not read {folder}: run it with its INPUT "
+            "again, or add that folder to BATCHQ_FILE_ROOTS"
+        )
 
 
 def _tell_job(request: RunRequest, client: Client, accepted: Accepted) -> None:

@@ -1,0 +1,139 @@
+"""What records say to people."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from batchq.core import summary
+from batchq.core.lifecycle import JobState
+from batchq.core.records import JobRecord, Slow
+from batchq.core.summary import Example
+
+RECORD = JobRecord(
+    id="j",
+    state=JobState.COMPLETED,
+    reason=None,
+    operation="generate",
+    model="gemini-2.5-flash-lite",
+    options={},
+    metadata={},
+    total=200,
+    succeeded=190,
+    failed=7,
+    dead_letter=1,
+    cancelled=2,
+    pending=0,
+    processing=0,
+    created_at=1_000.0,
+    started_at=1_010.0,
+    finished_at=1_110.0,
+    requests=1_234,
+    rate_limited=5,
+    retries=1,
+    repeated=0,
+    input_tokens=12_345,
+    output_tokens=6_789,
+    cost_usd=1.5,
+    latency_ms={"p50": 812, "p95": 1_900, "max": 61_000},
+    slowest=(Slow("a", 0, 1_500), Slow("b\x1b[2J", 1, 61_000)),
+    errors={"BLOCKED": 1, "SCHEMA_MISMATCH": 7},
+    history=(),
+    now=2_000.0,
+)
+RUNNING = replace(
+    RECORD, state=JobState.PROCESSING, succeeded=90, pending=90, processing=10, finished_at=None, now=1_060.0
+)
+
+
+def test_a_report_has_a_row_for_each_thing_worth_knowing() -> None:
+    rows = summary.report(RECORD, {"SCHEMA_MISMATCH": Example("q-18", "no\nfit\x9b31m")})
+    assert rows == [
+        ("state", "completed"),
+        ("items", "200: 190 succeeded, 7 failed, 1 dead letter, 2 cancelled"),
+        ("time", "1:40 min, 2.0/s"),
+        ("latency", "p50 812 ms, p95 1.9 s, longest 1:01 min"),
+        ("calls", "1,234 requests, 5 rate limited, 1 retry"),
+        ("tokens", "12,345 in, 6,789 out"),
+        ("cost", "$1.50 (list prices of 2026-11; an estimate)"),
+        ("slowest", "b\\x1b[2J 1:01 min, a 1.5 s"),
+        ("errors", "7 × SCHEMA_MISMATCH, such as q-18: no\\nfit\\x9b31m"),
+        ("errors", "1 × BLOCKED"),
+    ]
+
+
+def test_a_report_leaves_out_what_is_not_known_yet() -> None:
+    fresh = replace(
+        RUNNING,
+        state=JobState.PENDING,
+        started_at=None,
+        requests=0,
+        input_tokens=0,
+        output_tokens=0,
+        cost_usd=None,
+        latency_ms={},
+        slowest=(),
+        errors={},
+    )
+    assert [label for label, _ in summary.report(fresh)] == ["state", "items"]
+    unpriced = replace(RECORD, cost_usd=None, model="mine")
+    assert ("cost", "no price is known for mine") in summary.report(unpriced)
+
+
+def test_progress_tells_rate_failures_and_the_time_left() -> None:
+    assert summary.progress_line(RUNNING) == (
+        "50 %: 100 of 200 items, 8 failed, 2 cancelled, 2.0/s, 1 retry, 5 rate limited, 19.1k tokens, $1.50, "
+        "50 s, 50 s left"
+    )
+
+
+def test_the_time_left_is_unknown_before_the_first_item_and_none_at_the_end() -> None:
+    assert summary.eta_s(RUNNING) == pytest.approx(50)
+    assert summary.eta_s(RECORD) is None
+    nothing = replace(RUNNING, succeeded=0, failed=0, dead_letter=0, cancelled=0, pending=200, processing=0)
+    assert summary.eta_s(nothing) is None
+
+
+def test_advice_is_given_only_where_there_is_something_to_do() -> None:
+    assert summary.what_to_do(replace(RECORD, failed=0, dead_letter=0)) == []
+    assert any("dlq redrive j" in line for line in summary.what_to_do(RECORD))
+    assert not any(
+        "redrive" in line for line in summary.what_to_do(replace(RECORD, state=JobState.CANCELLED))
+    )
+    assert any("resume j" in line for line in summary.what_to_do(replace(RUNNING, state=JobState.PAUSED)))
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("plain é 漢", "plain é 漢"),
+        ("a\r\n\tb", "a\\r\\n\\tb"),
+        ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+        ("\x9b31m\x7f", "\\x9b31m\\x7f"),
+        ("abc\u202egnp.exe", "abc\\u202egnp.exe"),
+        ("half \ud83d", "half \\ud83d"),
+    ],
+)
+def test_control_characters_are_shown_and_never_sent(raw: str, shown: str) -> None:
+    assert summary.one_line(raw) == shown
+
+
+def test_numbers_are_written_as_people_read_them() -> None:
+    assert [summary.duration(s) for s in (0, 9.94, 9.96, 59.6, 61, 7_509)] == [
+        "0.0 s",
+        "9.9 s",
+        "10 s",
+        "1:00 min",
+        "1:01 min",
+        "2:05:09 h",
+    ]
+    assert [summary.money(usd) for usd in (0, 2.9e-06, 0.0042, 0.5, 1_234.5)] == [
+        "$0",
+        "$2.9e-06",
+        "$0.0042",
+        "$0.5000",
+        "$1,234.50",
+    ]
+    assert [summary.short(n) for n in (950, 12_345, 4_500_000)] == ["950", "12.3k", "4.5M"]
+    assert [summary.per_second(rate) for rate in (2_000, 0.5)] == ["2,000.0/s", "30.0/min"]
