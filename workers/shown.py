@@ -52,6 +52,14 @@ class ShownRequest(Request):
         self._argsrepr = message["argsrepr"] = counts
         self._kwargsrepr = message["kwargsrepr"] = job
 
+    def send_event(self, type: str, **fields: Any) -> None:
+        """Errors by their class alone: what they say is for the sender, and may quote what was sent."""
+        if "exception" in fields:
+            fields["exception"] = str(fields["exception"]).partition("(")[0]
+        if "traceback" in fields:
+            fields["traceback"] = ""
+        super().send_event(type, **fields)
+
     def info(self, safe: bool = False) -> Any:  # noqa: ARG002
         """For remote control; the arguments themselves are never sent there."""
         return super().info(safe=True)

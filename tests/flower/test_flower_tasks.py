@@ -1,0 +1,114 @@
+"""What Flower's own pages show of us: the tasks of whole jobs, never items, never what they carry; and the fleet."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+from urllib.parse import quote
+
+from celery import Celery
+from flower_world import SECRET, WORKER, World, eventually
+
+from batchq.dispatch import make_app
+from batchq.settings import Settings
+
+
+def tasks(world: World) -> list[dict[str, Any]]:
+    answer = world.guarded.get("/api/tasks?limit=1000")
+    assert answer.status == 200
+    return list(answer.json().values())
+
+
+def plain_app(world: World) -> Celery:
+    return make_app(Settings(redis_url=world.url))
+
+
+def test_the_tasks_page_shows_waves_and_dispatches_and_no_item(world: World) -> None:
+    def waves() -> list[dict[str, Any]]:
+        return [
+            one
+            for one in tasks(world)
+            if one["name"] == "batchq.complete_wave" and world.jobs.mixed in one["kwargs"]
+        ]
+
+    eventually(lambda: [one for one in waves() if one["state"] == "SUCCESS"])
+    assert {one["name"] for one in tasks(world)} <= {
+        "batchq.submit",
+        "batchq.dispatch",
+        "batchq.complete_wave",
+    }
+    for one in waves():
+        assert ast.literal_eval(one["kwargs"]) == {"job_id": world.jobs.mixed}
+    counts = [dict(part.split("=") for part in one["args"].split(", ")) for one in waves()]
+    assert {int(count["wave"]) for count in counts} == set(range(1, len(counts) + 1))
+    assert sum(int(count["items"]) for count in counts) == 34
+
+
+def test_what_a_message_says_of_itself_is_not_believed(world: World) -> None:
+    app = plain_app(world)
+    sent = app.send_task(
+        "batchq.dispatch",
+        kwargs={"job_id": "forged", "items": [{"prompt": SECRET}] * 3, "model": SECRET},
+        queue="batchq.control",
+        argsrepr=f"({SECRET!r},)",
+        kwargsrepr=repr({"prompt": SECRET}),
+    )
+    task = eventually(lambda: next((one for one in tasks(world) if one["uuid"] == sent.id), None))
+    assert task["kwargs"] == "{'job_id': 'forged'}"
+    assert task["args"] == "items=3"
+    assert SECRET not in world.guarded.get(f"/task/{sent.id}").text
+    app.close()
+
+
+def test_a_submission_is_shown_by_its_job_and_its_count_and_a_refused_one_by_its_kind_of_error(
+    world: World,
+) -> None:
+    app = plain_app(world)
+    items = [{"id": f"a{number}", "prompt": SECRET} for number in range(3)]
+    queue, shape = "batchq.control", {"operation": "work", "model": SECRET}
+    good = app.send_task("batchq.submit", kwargs={"items": items, "job_id": "sent", **shape}, queue=queue)
+    twice = [{"id": SECRET, "prompt": SECRET}] * 2
+    bad = app.send_task("batchq.submit", kwargs={"items": twice, "job_id": "twice", **shape}, queue=queue)
+
+    def ended(uuid: str) -> dict[str, Any] | None:
+        found = (one for one in tasks(world) if one["uuid"] == uuid)
+        return next((one for one in found if one["state"] in ("SUCCESS", "FAILURE")), None)
+
+    submitted, refused = eventually(lambda: ended(good.id)), eventually(lambda: ended(bad.id))
+    assert (submitted["state"], submitted["args"], submitted["kwargs"]) == (
+        "SUCCESS",
+        "items=3",
+        "{'job_id': 'sent'}",
+    )
+    assert (refused["state"], refused["exception"], refused["args"]) == ("FAILURE", "InputError", "items=2")
+    for uuid in (good.id, bad.id):
+        assert SECRET not in world.guarded.get(f"/task/{uuid}").text
+    app.close()
+
+
+def test_the_workers_page_lists_the_fleet(world: World) -> None:
+    workers = world.guarded.get("/workers?json=1").json()["data"]
+    assert [(one["hostname"], one["status"]) for one in workers] == [(WORKER, True)]
+    page = world.guarded.get("/worker/" + quote(WORKER))
+    assert page.status == 200
+    assert "batchq.generate" in page.text, "the queues it consumes"
+
+
+def test_inspecting_a_worker_tells_no_arguments(world: World) -> None:
+    """Flower shows what a worker has reserved; the whole payload would be in it."""
+    app = plain_app(world)
+    # kept by the worker until its time, so that there is something to inspect
+    sent = app.send_task(
+        "batchq.dispatch", kwargs={"job_id": "later", "model": SECRET}, queue="batchq.control", countdown=30
+    )
+    inspect = app.control.inspect([WORKER], timeout=2)
+
+    def scheduled() -> list[Any]:
+        replies = inspect.scheduled() or {}
+        return [one for one in replies.get(WORKER, ()) if one["request"]["id"] == sent.id]
+
+    found = repr(eventually(scheduled))
+    assert "later" in found
+    assert SECRET not in found
+    app.control.revoke(sent.id)
+    app.close()
