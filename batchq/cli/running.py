@@ -215,7 +215,7 @@ def _check_files(client: Client, found: Place, around: _Around, job_id: str) -> 
     On a shared server the folder that a stored job names is nobody's word to go by.
     """
     folder = client.status(job_id).metadata.get("files")
-    roots = [*found.settings.file_roots, *around.roots]
+    roots = [*map(str, found.settings.file_roots), *around.roots]
     if folder and not any(Path(folder).is_relative_to(os.path.realpath(root)) for root in roots):
         raise InputError(
             f"the files of job {job_id} go by path, and local workers may not read {folder}: run it with its INPUT "

@@ -202,6 +202,7 @@ def test_names_from_outside_cannot_steer_the_terminal(house: House, batchq: Term
         assert shown.code == 0
         assert not {"\x1b", "\x9b"} & set(shown.out + shown.err)
     assert "a\\x1b[31m\\nb.txt" in batchq("list").out
+    assert "no job x\\x1b[31m" in batchq("status", "x\x1b[31m").err
     assert batchq("status", job, "--json").json["model"] == "m\x9b31m"
 
 
