@@ -12,6 +12,7 @@ from functools import partial
 from typing import BinaryIO
 
 from batchq.errors import InputError
+from batchq.formats.addresses import is_address
 
 STDIN = "standard input"
 MAX_LINE_BYTES = 64 * 2**20
@@ -28,8 +29,8 @@ _BINARY = (
     (b"%PDF-", "a PDF", "batchq run {} --input-format files"),
     (b"\x89PNG", "an image", "batchq run {} --input-format files"),
     (b"\xff\xd8\xff", "an image", "batchq run {} --input-format files"),
-    (b"PAR1", "a Parquet file", "export it as CSV or JSON lines"),
-    (b"SQLite format 3", "an SQLite database", "export the table as CSV"),
+    (b"PAR1", "a Parquet file", "batchq run {} --input-format parquet"),
+    (b"SQLite format 3", "an SQLite database", "batchq run sqlite:///{} --query 'SELECT …'"),
 )
 
 
@@ -116,7 +117,7 @@ class Lines:
         return True
 
     def _refuse_foreign(self, start: bytes) -> None:
-        name = "FILE" if self._source == STDIN else shlex.quote(self._source)
+        name = _in_shell(self._source)
         for magic, what, remedy in _BINARY:
             if start.startswith(magic):
                 raise InputError(f"{self._source} is {what}, not lines of text: {remedy.format(name)}")
@@ -125,6 +126,11 @@ class Lines:
             raise InputError(
                 f"{self._source} is {encoding}, not UTF-8: iconv -f {encoding} -t UTF-8 {name} | batchq run -"
             )
+
+
+def _in_shell(source: str) -> str:
+    """A file's name as a command takes it."""
+    return "FILE" if source == STDIN or is_address(source) else shlex.quote(source)
 
 
 def _wide_encoding(start: bytes) -> str | None:
@@ -150,7 +156,7 @@ def _too_long(end_found: bool) -> str:
 
 
 def _not_utf8(exc: UnicodeDecodeError, source: str) -> str:
-    name = "FILE" if source == STDIN else shlex.quote(source)
+    name = _in_shell(source)
     return (
         f"not UTF-8 at byte {exc.start + 1}: save it as UTF-8, "
         f"or iconv -f WINDOWS-1252 -t UTF-8 {name} | batchq run -"

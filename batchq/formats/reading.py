@@ -2,55 +2,43 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 from batchq.core.records import Item
 from batchq.errors import Complaint, InputError
-from batchq.formats import openai
+from batchq.formats.addresses import is_address, is_database, local_path, masked
 from batchq.formats.files import read_files
+from batchq.formats.forms import form_by_name, form_of_json, form_of_stream, is_file_form
 from batchq.formats.items import ItemMaker
 from batchq.formats.jsonl import read_jsonl
 from batchq.formats.lines import STDIN, Lines
+from batchq.formats.parquet import ParquetRows
 from batchq.formats.places import Folder
+from batchq.formats.remote import Remote
 from batchq.formats.spec import FORMATS, InputSpec
-from batchq.formats.table import OWN_COLUMNS, Table, split_header
+from batchq.formats.table import Table
 from batchq.formats.template import Template
 from batchq.formats.text import read_text
 from batchq.formats.words import listed, meant, shown
 
-_BY_SUFFIX = {
-    **dict.fromkeys((".jsonl", ".ndjson"), "jsonl"),
-    **dict.fromkeys((".csv", ".tsv"), "csv"),
-    **dict.fromkeys((".txt", ".text"), "text"),
-    **dict.fromkeys(
-        (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif"), "files"
-    ),
-    **dict.fromkeys(
-        (".pdf", ".mp3", ".wav", ".flac", ".ogg", ".m4a", ".aac", ".mp4", ".mov", ".webm"), "files"
-    ),
-}
-_LATER = {"parquet": "Parquet files"}
 _JSON_LINES = {
     "gemini": "Gemini Batch JSON lines",
     "openai": "OpenAI Batch JSON lines",
     "batchq": "JSON lines",
 }
-_LATER_SUFFIX = {".parquet": "Parquet files", ".pq": "Parquet files"}
-_PACKED = {".gz": "zcat", ".zst": "zstdcat", ".bz2": "bzcat", ".xz": "xzcat"}
 
 
 class Reading:
     """The items of one input, in order. Iterable once, as a stream; a context manager that closes the input.
 
-    `format` is one of spec.FORMATS, `described` a phrase for the user ("CSV, 3 columns"). `folder` is the real
+    `format` is one of spec.FORMATS, or sql; `described` a phrase for the user ("CSV, 3 columns"). `folder` is the real
     path of the folder that the items' files stand in: INPUT itself, or the list's own.
     A Complaint takes the place of a row that breaks the list; its `row` counts rows that hold something, from
     1, as the ids of items that bring none do. Reading goes on after it, so that all can be counted.
@@ -100,31 +88,45 @@ def read(spec: InputSpec, stdin: BinaryIO | None = None) -> Reading:
     """
     _refuse_unknown(spec)
     template = Template(spec.prompt) if spec.prompt is not None else None
-    if spec.source != "-":
+    if is_database(spec.source):
+        return _read_query(spec, template)
+    path = local_path(spec.source)
+    if path is not None:
+        spec = replace(spec, source=path)
+    if spec.source != "-" and not is_address(spec.source):
         source = _found(spec)
         if _is_files(spec, source):
             return _read_files(spec, source, template)
     if spec.glob is not None:
-        raise InputError(f"--glob picks files of a folder, and {shown(spec.source)} is none: leave it out")
-    if spec.source == "-":
-        lines = Lines(stdin if stdin is not None else sys.stdin.buffer, STDIN)
-        folder = Folder.of(".", spec.roots)
-    else:
-        lines = Lines(_opened(spec.source), spec.source)
-        # The list's own folder is that of the path as given: a link elsewhere does not move it.
-        folder = Folder.of(str(Path(spec.source).parent), spec.roots)
+        raise InputError(f"--glob picks files of a folder, and {_name(spec)} is none: leave it out")
+    form = _form_by_name(spec)
+    # The list's own folder is that of the path as given: a link elsewhere does not move it.
+    own = "." if spec.source == "-" or is_address(spec.source) else str(Path(spec.source).parent)
+    maker = ItemMaker(template, spec.id_field, Folder.of(own, spec.roots))
+    if form == "parquet":
+        return _read_parquet(spec, _stream(spec, stdin), maker)
+    lines = Lines(_stream(spec, stdin), STDIN if spec.source == "-" else masked(spec.source))
     try:
-        return _read_lines(spec, lines, ItemMaker(template, spec.id_field, folder))
+        return _read_lines(spec, form, lines, maker)
     except BaseException:
         lines.close()
         raise
 
 
-def _read_lines(spec: InputSpec, lines: Lines, maker: ItemMaker) -> Reading:
+def _stream(spec: InputSpec, stdin: BinaryIO | None) -> BinaryIO:
+    if spec.source == "-":
+        return stdin if stdin is not None else sys.stdin.buffer
+    return Remote(spec.source).opened() if is_address(spec.source) else _opened(spec.source)
+
+
+def _read_lines(spec: InputSpec, form: str | None, lines: Lines, maker: ItemMaker) -> Reading:
     first = lines.first()
     if first is None:
         raise InputError(f"there is nothing in {_name(spec)}: it holds no line that is not blank")
-    form = spec.format or _form(spec, first)
+    if form is None:
+        form = form_of_stream(spec, first)
+    elif form == "jsonl":
+        form = form_of_json(first)
     rows: Iterator[Item | Complaint]
     if form == "csv":
         table = Table(lines, maker)
@@ -138,6 +140,42 @@ def _read_lines(spec: InputSpec, lines: Lines, maker: ItemMaker) -> Reading:
             )
         rows, described = read_jsonl(lines, maker, form), _JSON_LINES[form]
     return Reading(form, described, maker.folder.path, _not_empty(rows, _name(spec)), lines.close)
+
+
+def _read_parquet(spec: InputSpec, file: BinaryIO, maker: ItemMaker) -> Reading:
+    try:
+        if spec.source == "-":
+            raise InputError("Parquet is read from its end, which standard input has not: name the file")
+        table = ParquetRows(file, maker, _name(spec))
+        rows = _not_empty(iter(table), _name(spec))
+    except BaseException:
+        if spec.source != "-":
+            file.close()
+        raise
+    described = f"Parquet, {_count(table.count, 'row')} of {_count(len(table.columns), 'column')}"
+    return Reading("parquet", described, maker.folder.path, rows, file.close)
+
+
+def _read_query(spec: InputSpec, template: Template | None) -> Reading:
+    from batchq.formats.sql.engine import Place
+    from batchq.formats.sql.query import QueryRows
+
+    if spec.query is None:
+        raise InputError(f"{_name(spec)} is a database: name what to read with --query 'SELECT …'")
+    if spec.glob is not None:
+        raise InputError(f"--glob picks files of a folder, and {_name(spec)} is none: leave it out")
+    if spec.format is not None:
+        raise InputError("--input-format is for files, and a query has rows already: leave it out")
+    place = Place(spec.source)
+    folder = Folder.of(str(place.path.parent) if place.path is not None else ".", spec.roots)
+    table = QueryRows(place, spec.query, ItemMaker(template, spec.id_field, folder))
+    try:
+        rows = _not_empty(iter(table), f"what the query finds in {_name(spec)}")
+    except BaseException:
+        table.close()
+        raise
+    described = f"{place.kind} query, {_count(len(table.columns), 'column')}"
+    return Reading("sql", described, folder.path, rows, table.close)
 
 
 def _read_files(spec: InputSpec, source: Path, template: Template | None) -> Reading:
@@ -164,16 +202,24 @@ def _not_empty(rows: Iterator[Item | Complaint], name: str) -> Iterator[Item | C
 
 
 def _refuse_unknown(spec: InputSpec) -> None:
-    if "://" in spec.source:
-        raise InputError(f"{shown(spec.source)} is a URL, which is not supported yet: download it first")
-    if spec.format in _LATER:
-        raise InputError(
-            f"{_LATER[spec.format]} are not supported yet; --input-format knows {listed(FORMATS)}"
-        )
     if spec.format is not None and spec.format not in FORMATS:
         raise InputError(
             f"--input-format {shown(spec.format)} is not known{meant(spec.format, FORMATS)} Known: {listed(FORMATS)}"
         )
+    if spec.query is not None and not is_database(spec.source):
+        raise InputError(
+            f"--query is for databases, and {_name(spec)} is none: write sqlite:///path or postgresql://…"
+        )
+
+
+def _form_by_name(spec: InputSpec) -> str | None:
+    """The form that is asked for, or that the name tells; None: the stream's first line must tell."""
+    if spec.format is None and spec.source == "-":
+        return None
+    form = spec.format or form_by_name(spec.source)
+    if form == "files":  # a folder or file of this machine went another way
+        raise InputError(f"{_name(spec)}: files are read by path: download it, or copy it to this machine")
+    return form
 
 
 def _found(spec: InputSpec) -> Path:
@@ -204,67 +250,7 @@ def _is_files(spec: InputSpec, path: Path) -> bool:
                 f"{shown(spec.source)} is a folder, and --input-format {spec.format} reads one file: name the file"
             )
         return True
-    return spec.format == "files" or (spec.format is None and _BY_SUFFIX.get(path.suffix.lower()) == "files")
-
-
-def _form(spec: InputSpec, first: str) -> str:
-    if spec.source == "-":
-        return _form_of_stream(spec, first)
-    suffix = Path(spec.source).suffix.lower()
-    form = _BY_SUFFIX.get(suffix)
-    if form == "jsonl":
-        return _form_of_json(first)
-    if form is not None:
-        return form
-    if suffix in _PACKED:
-        raise InputError(f"{spec.source} is compressed: {_PACKED[suffix]} {spec.source} | batchq run -")
-    if suffix in _LATER_SUFFIX:
-        raise InputError(f"{_LATER_SUFFIX[suffix]} are not supported yet: export it as CSV or JSON lines")
-    if suffix == ".json":
-        raise InputError(
-            f"{spec.source} is one JSON document, not a list of lines: jq -c '.[]' {spec.source} | batchq run -, "
-            "or name the form with --input-format if it holds a JSON object a line"
-        )
-    raise InputError(
-        f"{shown(spec.source)}: {f'the suffix {shown(suffix)}' if suffix else 'a name without suffix'} does not "
-        f"tell the form: name it with --input-format ({', '.join(FORMATS)})"
-    )
-
-
-def _form_of_stream(spec: InputSpec, first: str) -> str:
-    text = first.lstrip()
-    if text.startswith("{"):
-        return _form_of_json(first)
-    if text.startswith("["):
-        raise InputError("standard input is one JSON list, not a list of lines: pipe it through jq -c '.[]'")
-    return "csv" if _is_header(text.rstrip("\r\n"), spec) else "text"
-
-
-def _is_header(line: str, spec: InputSpec) -> bool:
-    """Whether a first line names columns: one that is taken by itself, the id's, or all of the template's."""
-    try:
-        names = split_header(line)[0]
-    except csv.Error:
-        return False
-    if len(names) != len(set(names)) or not all(name.strip() for name in names):
-        return False
-    if set(names) & set(OWN_COLUMNS) or spec.id_field in names:
-        return True
-    fields = Template(spec.prompt).fields if spec.prompt else frozenset()
-    return bool(fields) and fields <= set(names)
-
-
-def _form_of_json(first: str) -> str:
-    """Gemini's form, OpenAI's or ours, by the first line. What is wrong with the line is told when it is read."""
-    try:
-        fields = json.loads(first)
-    except (ValueError, RecursionError):
-        return "batchq"
-    if not isinstance(fields, dict):
-        return "batchq"
-    if "request" in fields:
-        return "gemini"
-    return "openai" if openai.looks_like(fields) else "batchq"
+    return spec.format == "files" or (spec.format is None and is_file_form(spec.source))
 
 
 def _opened(source: str) -> BinaryIO:
@@ -279,7 +265,7 @@ def _why(exc: Exception) -> str:
 
 
 def _name(spec: InputSpec) -> str:
-    return STDIN if spec.source == "-" else shown(spec.source)
+    return STDIN if spec.source == "-" else shown(masked(spec.source))
 
 
 def _count(number: int, word: str) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FORMATS = ("gemini", "openai", "batchq", "csv", "text", "files")
+FORMATS = ("gemini", "openai", "batchq", "csv", "parquet", "text", "files")
 
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
     """Where the items come from and how to read them."""
 
-    source: str  # a path, a folder, or "-" for standard input
+    source: str  # a path, a folder, a file's address, a database's, or "-" for standard input
     format: str | None = None  # one of FORMATS; None: by suffix, for "-" by the first line
     prompt: str | None = None  # a template, see template.py; None: the rows name their own prompt
     id_field: str | None = (
@@ -19,4 +19,5 @@ class InputSpec:
     )
     glob: str | None = None  # of a folder's files; None: all of them
     operation: str | None = None  # of the job; for messages only
+    query: str | None = None  # what a database is asked, and only a database
     roots: tuple[str, ...] = ()  # folders, beside the list's own, whose files a list may name

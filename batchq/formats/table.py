@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from batchq.core.records import Item
 from batchq.errors import Complaint, InputError
+from batchq.formats.columns import check_columns
 from batchq.formats.items import BadRow, ItemMaker
 from batchq.formats.lines import MAX_LINE_BYTES, Lines, Unreadable
-from batchq.formats.words import listed, meant, shown
+from batchq.formats.words import shown
 
 DELIMITERS = (",", ";", "\t")
-OWN_COLUMNS = ("prompt", "text", "file")  # taken without a template
 
 
 def split_header(line: str) -> tuple[list[str], str]:
@@ -39,7 +39,7 @@ class Table:
         if self._source.spoilt:
             raise InputError(f"the CSV header cannot be read: {self._source.spoilt}")
         self._check_header()
-        self._check_maker()
+        check_columns(self.columns, maker, "the CSV file")
 
     def __iter__(self) -> Iterator[Item | Complaint]:
         row = 0
@@ -81,27 +81,6 @@ class Table:
                 )
             if name in self.columns[: number - 1]:
                 raise InputError(f"the CSV header names {shown(name)} twice: rename one")
-
-    def _check_maker(self) -> None:
-        columns, template, id_field = self.columns, self._maker.template, self._maker.id_field
-        if id_field is not None and id_field not in columns:
-            raise InputError(
-                f"--id-field names {shown(id_field)}, which the CSV file does not have"
-                f"{meant(id_field, columns)} It has: {listed(columns)}"
-            )
-        if template is None:
-            if not set(columns) & set(OWN_COLUMNS):
-                raise InputError(
-                    f"the CSV file has no column prompt, text or file, but: {listed(columns)}. "
-                    f"Say what to ask with --prompt, such as --prompt '{{{shown(columns[0])[1:-1]}}}'"
-                )
-            return
-        template.check(columns, "the CSV file")
-        if not template.fields and "file" not in columns:
-            raise InputError(
-                "--prompt has no {column}: every row would ask the same. "
-                f"Put the row's columns in it; there are: {listed(columns)}"
-            )
 
 
 class _Source:
