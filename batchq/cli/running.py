@@ -337,7 +337,8 @@ def _start_workers(found: Place, around: _Around, number: int) -> LocalWorkers:
     if roots:
         environ[ROOTS] = os.pathsep.join(dict.fromkeys(roots))
     workers = LocalWorkers(number, environ, grace_s=found.settings.grace_s)
-    say.note(f"workers: {count(number, 'local worker')}, log: {', '.join(map(str, workers.logs))}")
+    if number:
+        say.note(f"workers: {count(number, 'local worker')}, logs in {workers.logs[0].parent}")
     return workers
 
 
