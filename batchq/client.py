@@ -16,20 +16,18 @@ from typing import Any
 from batchq import wiring
 from batchq.core.lifecycle import ENDED, HoldCause, ItemState, JobState
 from batchq.core.records import DeadLetter, Item, JobRecord, JobStatus, Result, Slow
-from batchq.errors import Complaint, InputError, StoreUnavailable, WaitTimeout
-from batchq.flow.advance import advance
+from batchq.errors import Complaint, StoreUnavailable, WaitTimeout
+from batchq.flow.cancel import cancel
 from batchq.flow.redrive import Choice, dead_letters, purge, redrive
 from batchq.flow.submit import Accepted, FilesMode, Submission, submit
 from batchq.flow.walk import Walk
-from batchq.formats import item_from
+from batchq.formats.given import Rows, given_items
 from batchq.settings import Settings, load
 from batchq.store.fleet import Beat
 from batchq.wiring import Place
 
 POLL_S = (0.05, 1.0)  # while waiting: short at first, for small jobs
 PERSON = "person"
-
-Rows = Iterable[Item | Mapping[str, Any] | tuple[str, str] | str | Complaint]
 
 
 class Job:
@@ -139,7 +137,7 @@ class Client:
             strict=strict,
             skip_bad=skip_bad,
         )
-        accepted = self.accept(submission, _rows(items, prompt), preflight=preflight)
+        accepted = self.accept(submission, given_items(items, prompt), preflight=preflight)
         return Job(self, accepted.job_id)
 
     def accept(
@@ -151,7 +149,7 @@ class Client:
         progress: Callable[[int], None] | None = None,
     ) -> Accepted:
         """`submit` for callers that read the input themselves, and want to know which items failed already."""
-        ask = _preflight() if preflight else None
+        ask = wiring.preflight() if preflight else None
         if submission.retention_ms == 0:
             submission = replace(submission, retention_ms=self._place.retention_ms)
         return submit(self.walk, submission, rows, preflight=ask, progress=progress)
@@ -221,9 +219,7 @@ class Client:
             yield Result(stored.id, stored.ordinal, spec.lanes[stored.lane].operation, stored.outcome)
 
     def cancel(self, job_id: str) -> bool:
-        changed = self.walk.jobs.cancel(job_id, by=PERSON)
-        advance(self.walk, job_id)  # settles what is pending now, whether or not a worker lives
-        return changed
+        return cancel(self.walk, job_id, by=PERSON)
 
     def pause(self, job_id: str, why: str = "") -> bool:
         return self.walk.jobs.hold(job_id, HoldCause.PERSON, why or "paused by a person", PERSON)
@@ -293,35 +289,6 @@ class Client:
 
 def _frozen(ids: Iterable[str] | None) -> frozenset[str] | None:
     return None if ids is None else frozenset(ids)
-
-
-def _rows(items: Rows, prompt: str | None) -> Iterator[Item | Complaint]:
-    from batchq.formats import Template
-
-    if isinstance(items, str | Mapping):
-        raise InputError("items must be an iterable of items, not one of them: put it in a list")
-    template = Template(prompt) if prompt is not None else None
-    for row, item in enumerate(items, 1):
-        if isinstance(item, Complaint):
-            yield item
-            continue
-        try:
-            yield item_from(item, row, template)
-        except InputError as exc:
-            if not exc.complaints:
-                raise
-            yield from exc.complaints  # all of them are told at once, when the input ends
-
-
-def _preflight() -> Callable[[str], None] | None:
-    """Asks key and model before anything is stored; None where this process has no key."""
-    if not wiring.has_provider():
-        return None
-
-    def ask(model: str) -> None:
-        wiring.provider().preflight([model])
-
-    return ask
 
 
 def _patience(walk: Walk, job_id: str) -> Callable[[], bool]:

@@ -25,6 +25,7 @@ CANCEL = "batchq.cancel"
 DISPATCH = "batchq.dispatch"
 PROCESS_ITEM = "batchq.process_item"
 COMPLETE_WAVE = "batchq.complete_wave"
+REDRIVE = "batchq.redrive"
 
 POOL = 1_000  # connections at most; opened as they are needed. Too few and acknowledgements are lost
 RESULTS_KEPT_S = 3_600  # chord counters and the results of batchq.submit
@@ -68,6 +69,8 @@ def make_app(settings: Settings, queues: Sequence[str] = (), *, current: bool = 
         broker=broker.broker_url(),
         backend=backend.backend_url(),
         set_as_current=current,
+        # Celery's fixup for Django would bind a client to the project that it is used in
+        fixups=None if current else (),
         config_source=_configuration(settings, queues, broker, backend),
     )
     app.loader_cls = "celery.loaders.app:AppLoader"

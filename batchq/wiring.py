@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -92,6 +92,17 @@ def has_provider(environ: Mapping[str, str] = os.environ) -> bool:
     except ConfigurationError:
         return False
     return True
+
+
+def preflight() -> Callable[[str], None] | None:
+    """Asks whether key and model are good, before anything is stored; None where this process has no key."""
+    if not has_provider():
+        return None
+
+    def ask(model: str) -> None:
+        provider().preflight([model])
+
+    return ask
 
 
 def new_incarnation() -> str:

@@ -17,6 +17,7 @@ from batchq.flow.heal import sweep
 from batchq.flow.walk import Walk
 from batchq.settings import Settings
 from batchq.store.fleet import Beat
+from workers.consumer import drops
 
 log = logging.getLogger("batchq")
 
@@ -50,6 +51,7 @@ class Life:
             self._every(self._settings.heartbeat_s, self._beat_once, "heartbeat")
         if sweeps:
             self._every(self._settings.sweep_s, lambda: sweep(self.walk), "sweeper")
+            self._every(self._settings.heartbeat_s, self._report_drops, "dropped messages")
 
     def stop_claiming(self) -> None:
         """Nothing new is claimed; waits end. Must not block: it runs in gevent's hub."""
@@ -65,6 +67,9 @@ class Life:
     def _beat_once(self) -> None:
         period_ms, lease_ms = int(self._settings.heartbeat_s * 1000), int(self._settings.lease_s * 1000)
         self.walk.fleet.beat(self._beat, period_ms, lease_ms)
+
+    def _report_drops(self) -> None:
+        drops.report(self.walk.fleet.add_dropped)
 
     def _every(self, pause_s: float, what: Callable[[], object], name: str) -> None:
         def run() -> None:

@@ -6,12 +6,17 @@ import logging
 from typing import Any
 
 from celery import Task
+from celery.exceptions import Reject
 
-from batchq import dispatch
+from batchq import dispatch, wiring
+from batchq.errors import BatchqError
 from batchq.flow.advance import advance
+from batchq.flow.cancel import cancel
+from batchq.flow.patience import GaveUp
 from batchq.flow.process import ItemMessage, process_item
+from batchq.flow.submit_message import submit_message
 from workers import life
-from workers.app import app
+from workers.app import app, place
 from workers.shown import ShownTask
 
 log = logging.getLogger("batchq")
@@ -71,3 +76,29 @@ def complete_wave(job_id: str, wave: int, items: int) -> None:
 def advance_job(job_id: str) -> None:
     """Send out what there is room for."""
     advance(life.current().walk, job_id)
+
+
+@app.task(name=dispatch.SUBMIT, base=ShownTask, bind=True, throws=(BatchqError,))
+def submit_job(task: ShownTask, /, items: Any = None, **payload: Any) -> str:
+    """A submission from any program; its result is the job's id. A bad one fails with what is wrong with it."""
+    try:
+        job_id = submit_message(
+            life.current().walk,
+            {"items": items, **payload},
+            task_id=str(task.request.id),
+            retention_ms=place.retention_ms,
+            preflight=wiring.preflight(),
+        )
+    except GaveUp as exc:
+        raise Reject(exc, requeue=True) from None  # another worker's
+    except BatchqError as exc:  # its message is for the sender: it may quote what was sent
+        log.warning("submission %s is refused: %s", task.request.id, type(exc).__name__)
+        raise
+    log.info("job %s: submitted by message %s", job_id, task.request.id)
+    return job_id
+
+
+@app.task(name=dispatch.CANCEL, base=ShownTask, throws=(BatchqError,))
+def cancel_job(job_id: Any = None) -> bool:
+    """Cancel a job; False: it was already. Fails when there is none, or it has ended."""
+    return cancel(life.current().walk, job_id, by="message")

@@ -65,11 +65,22 @@ class QoS(stock.QoS):
         return [None] * len(tags)
 
 
+class Message(stock.virtual.Message):  # type: ignore[misc, name-defined]
+    """A message; one whose parts have wrong types is empty, for the worker to drop. Stock kombu ends the worker."""
+
+    def __init__(self, payload: dict[str, Any], channel: Any = None, **options: Any) -> None:
+        try:
+            super().__init__(payload, channel, **options)
+        except Exception:
+            super().__init__({"properties": payload["properties"]}, channel, **options)
+
+
 class Bulk:
     """A mixin for kombu's Redis channels. Queues in `one_by_one` are left as they are: a message that a kill
     takes between pop and note is lost, and theirs are not all made up for by the sweeper."""
 
     QoS: Any = QoS
+    Message: Any = Message
     one_by_one: Sequence[str] = ()
     from_transport_options = (*stock.Channel.from_transport_options, "one_by_one")
 

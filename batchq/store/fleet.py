@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,18 @@ class FleetStore:
 
     def unlock(self, owner: str) -> None:
         self._db.command("EVAL", RELEASE, 1, self._db.keys.sweeper(), owner)
+
+    # -- messages that were none ----------------------------------------------------------------------------
+
+    def add_dropped(self, counts: Mapping[str, int]) -> None:
+        """Count messages that workers dropped, by what was wrong with them."""
+        key = self._db.keys.dropped
+        self._db.batch([("HINCRBY", key, what, n) for what, n in counts.items()])
+
+    def dropped(self) -> dict[str, int]:
+        """How many messages were dropped so far, by what was wrong with them."""
+        raw = self._db.command("HGETALL", self._db.keys.dropped)
+        return {what.decode(): int(n) for what, n in raw.items()}
 
     # -- which lanes have work for a queue, so that a window can be divided ---------------------------------
 

@@ -102,6 +102,12 @@ class GlobalKeys:
     def weather(self) -> str:
         return f"{self.namespace}:hb:weather"  # HASH, outage and grace
 
+    @property
+    def dropped(self) -> str:
+        return (
+            f"{self.namespace}:dropped"  # HASH, what was wrong with a message -> how many were dropped for it
+        )
+
     def sweeper(self, schema: int = SCHEMA) -> str:
         return f"{self.namespace}:sweep:{schema}"  # STRING, the holder; a lock for each schema
 

@@ -1,0 +1,135 @@
+"""A submission that comes as a `batchq.submit` message, from any program that can send a Celery task.
+
+Whoever can write to the queue may send anything, so nothing of it is believed: types are checked, sizes are
+bounded, and files are read under the workers' file roots only. The key is the sender's, else the Celery task id,
+so that a message delivered twice makes one job.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from batchq.core.records import ErrorInfo
+from batchq.errors import ConfigurationError, InputError, NotEnoughMemory, ProviderError
+from batchq.flow.patience import patiently
+from batchq.flow.submit import Submission, submit
+from batchq.flow.walk import Walk
+from batchq.formats.given import given_items
+from batchq.formats.places import Folder
+from batchq.formats.words import listed, meant, shown
+from batchq.store import codec
+
+MAX_ITEMS = 1_000
+MAX_BYTES = 4_000_000  # as JSON
+TASK_KEY = "celery task "  # before a task id that serves as the key
+
+_TEXT, _NUMBER, _WHOLE, _OBJECT = "a text", "a number", "a whole number", "an object"
+_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "operation": (str, _TEXT),
+    "model": (str, _TEXT),
+    "options": (Mapping, _OBJECT),
+    "schema": (Mapping, _OBJECT),
+    "prompt": (str, _TEXT),
+    "job_id": (str, _TEXT),
+    "idempotency_key": (str, _TEXT),
+    "priority": (int, _WHOLE),
+    "rpm": (int, _WHOLE),
+    "concurrency": (int, _WHOLE),
+    "deadline": ((int, float), _NUMBER),
+    "metadata": (Mapping, _OBJECT),
+}
+KNOWN = ("items", "source", *_KINDS)
+
+
+def submit_message(
+    walk: Walk,
+    payload: Mapping[str, Any],
+    *,
+    task_id: str,
+    retention_ms: int,
+    preflight: Callable[[str], None] | None = None,
+) -> str:
+    """Store and start the job that the message describes; its id. Sending it again gives the same one.
+
+    While the store is away it waits. Raises InputError, Conflict, NotEnoughMemory, ConfigurationError, and GaveUp
+    when the process is to stop first; nothing is stored then.
+    """
+    _check(payload)
+    submission = _submission(payload, task_id, retention_ms)
+
+    def attempt() -> str | NotEnoughMemory:
+        rows = given_items(_rows(payload["items"]), payload.get("prompt"), _folder(walk))
+        try:
+            return submit(walk, submission, rows, preflight=preflight).job_id
+        except NotEnoughMemory as exc:
+            return exc  # not waited for: the sender is to hear of it
+
+    try:
+        outcome = patiently(attempt, walk.stop.is_set)
+    except ProviderError as exc:  # of the preflight: what it carries does not travel
+        raise ConfigurationError(f"the worker's provider refuses the job; nothing was stored: {exc}") from exc
+    if isinstance(outcome, NotEnoughMemory):
+        raise outcome
+    return outcome
+
+
+def _check(payload: Mapping[str, Any]) -> None:
+    if payload.get("source") is not None:
+        raise InputError(
+            f"source is not read yet: send up to {MAX_ITEMS:,} items in a message, or submit the file with "
+            "batchq.Client or `batchq submit`"
+        )
+    for name, value in payload.items():
+        if name not in KNOWN:
+            raise InputError(f"unknown argument {shown(name)}{meant(name, KNOWN)} Known: {listed(KNOWN)}")
+        if value is None or name in ("items", "source"):
+            continue
+        kind, words = _KINDS[name]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise InputError(f"{name} must be {words}, not {type(value).__name__}")
+    deadline = payload.get("deadline")
+    if deadline is not None and not math.isfinite(deadline):
+        raise InputError("deadline must be Unix seconds")
+    _check_size(payload)
+
+
+def _check_size(payload: Mapping[str, Any]) -> None:
+    items = payload.get("items")
+    if not isinstance(items, Sequence) or isinstance(items, str):
+        raise InputError("items must be a list of items: prompts, [id, prompt] pairs, or objects")
+    more = "send several messages, or submit the list with batchq.Client or `batchq submit`"
+    if len(items) > MAX_ITEMS:
+        raise InputError(f"{len(items):,} items: a message takes up to {MAX_ITEMS:,}; {more}")
+    size = len(codec.dump({**payload, "items": []}))
+    for item in items:
+        size += len(codec.dump(item))
+        if size > MAX_BYTES:
+            raise InputError(f"the message has more than {MAX_BYTES // 10**6} MB; {more}")
+
+
+def _submission(payload: Mapping[str, Any], task_id: str, retention_ms: int) -> Submission:
+    given = {name: value for name, value in payload.items() if name in _KINDS and value is not None}
+    given.pop("prompt", None)
+    if "job_id" not in given and "idempotency_key" not in given:
+        given["idempotency_key"] = TASK_KEY + task_id
+    return Submission(**given, retention_ms=retention_ms)
+
+
+def _rows(items: Sequence[Any]) -> Iterator[Any]:
+    """JSON knows no tuples: an (id, prompt) pair comes as a list."""
+    return (tuple(item) if isinstance(item, list) else item for item in items)
+
+
+def _folder(walk: Walk) -> Folder:
+    """Files under the workers' file roots, relative ones to the first; without roots none at all."""
+    roots = tuple(map(str, walk.settings.file_roots))
+    return Folder.of(roots[0], roots) if roots else _NoFolder(os.devnull)
+
+
+class _NoFolder(Folder):
+    def find(self, name: str) -> tuple[dict[str, str], ErrorInfo | None]:
+        message = f"{shown(name)}: the workers have no BATCHQ_FILE_ROOTS, so a message can name no file"
+        return {"name": name}, ErrorInfo(0, "FILE_OUTSIDE_ROOTS", message)

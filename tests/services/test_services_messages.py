@@ -1,0 +1,176 @@
+"""Jobs that programs without batchq submit and cancel by plain Celery messages."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from fleet_kit import Fleet, eventually
+from services_world import call, send
+
+from batchq import Client, JobState
+from batchq.store.database import Database
+
+SECRET = "walrus-umbrella-7731"  # stands in what is sent, and must not be seen in any log
+
+
+def items(n: int, **fields: object) -> list[dict[str, object]]:
+    return [{"id": f"i{number}", "input": {"n": number, **fields}} for number in range(n)]
+
+
+def test_a_program_with_celery_alone_submits_follows_and_cancels(fleet: Fleet, client: Client) -> None:
+    fleet.start()
+    made, named, keyed, again = send(
+        fleet.url,
+        [
+            call("batchq.submit", items=items(30), operation="work", metadata={"by": "billing"}),
+            call("batchq.submit", items=items(1, ms=60_000), operation="work", job_id="slow-one"),
+            call("batchq.submit", items=items(5), operation="work", idempotency_key="nightly"),
+            call("batchq.submit", items=items(5), operation="work", idempotency_key="nightly"),
+        ],
+    )
+    record = client.wait(made["result"], 30)
+    assert (record.state, record.succeeded) == (JobState.COMPLETED, 30)
+    assert record.metadata == {"by": "billing"}
+    assert [result.data for result in client.results(made["result"])] == [{"answer": n} for n in range(30)]
+    assert named["result"] == "slow-one"
+    assert keyed["result"] == again["result"]
+
+    first, second, gone, ended = send(
+        fleet.url,
+        [
+            call("batchq.cancel", job_id="slow-one"),
+            call("batchq.cancel", job_id="slow-one"),
+            call("batchq.cancel", job_id="nobody"),
+            call("batchq.cancel", job_id=made["result"]),
+        ],
+    )
+    assert (first["result"], second["result"]) == (True, False)
+    assert client.status("slow-one").state is JobState.CANCELLED
+    assert (gone["error"], ended["error"]) == ("NotFound", "Conflict")
+    assert "already" in ended["message"]
+
+
+BAD = {
+    "no items": ({"operation": "work"}, "items must be a list"),
+    "an empty list": ({"items": [], "operation": "work"}, "holds no item"),
+    "one text for a list": ({"items": SECRET, "operation": "work"}, "items must be a list"),
+    "too many": ({"items": ["x"] * 1_001}, "up to 1,000"),
+    "too much": ({"items": ["x" * 1_400_000] * 3}, "more than 4 MB"),
+    "a source": ({"source": "s3://bucket/list.jsonl"}, "source is not read yet"),
+    "an unknown operation": ({"items": items(1), "operation": "wrok"}, "wrok"),
+    "an unknown argument": ({"items": items(1), "operation": "work", "modle": "m"}, "did you mean 'model'"),
+    "a wrong type": ({"items": items(1), "operation": "work", "priority": "high"}, "priority must be"),
+    "priority out of range": ({"items": items(1), "operation": "work", "priority": 11}, "between 1 and 10"),
+    "both names": (
+        {"items": items(1), "operation": "work", "job_id": "a", "idempotency_key": "b"},
+        "not both",
+    ),
+    "a forged job id": ({"items": items(1), "operation": "work", "job_id": "}:x"}, "job id"),
+    "a double id": ({"items": [*items(1), *items(1)], "operation": "work"}, "ids must differ"),
+    "no item": ({"items": [{"promt": SECRET}, 7, None], "operation": "work"}, "item 2"),
+    "a deadline in the past": (
+        {"items": items(1), "operation": "work", "deadline": 1},
+        "deadline has passed",
+    ),
+    "an endless deadline": (
+        {"items": items(1), "operation": "work", "deadline": float("inf")},
+        "deadline must be",
+    ),
+}
+
+
+def test_a_bad_submission_tells_its_sender_and_changes_nothing(
+    fleet: Fleet, client: Client, database: Database
+) -> None:
+    fleet.start()
+    answers = send(fleet.url, [call("batchq.submit", **payload) for payload, _ in BAD.values()])
+    for (case, (_, told)), answer in zip(BAD.items(), answers, strict=True):
+        assert answer.get("error") == "InputError" or case == "an unknown operation", (case, answer)
+        assert told in answer["message"], case
+        assert "Traceback" not in answer["message"], case
+    assert list(client.list()) == []
+    assert [key for key in database.command("KEYS", "batchq:{*") if b"{" in key] == []
+    logs = fleet.logs()
+    assert logs.count("is refused: ") == len(BAD)
+    assert SECRET not in logs
+    assert "Traceback" not in logs
+
+
+def test_the_same_id_with_other_content_is_a_conflict(fleet: Fleet, client: Client) -> None:
+    fleet.start()
+    first, second = send(
+        fleet.url,
+        [
+            call("batchq.submit", items=items(1), operation="work", job_id="mine"),
+            call("batchq.submit", items=items(2), operation="work", job_id="mine"),
+        ],
+    )
+    assert first["result"] == "mine"
+    assert second["error"] == "Conflict"
+    assert client.status("mine").total == 1
+
+
+def test_a_message_delivered_twice_makes_one_job(fleet: Fleet, client: Client) -> None:
+    fleet.start()
+    task_id = f"twice-{time.time()}"
+    message = {**call("batchq.submit", items=items(3), operation="work"), "task_id": task_id}
+    first, second = send(fleet.url, [message, message])
+    assert first["result"] == second["result"]
+    client.wait(first["result"], 30)
+    assert len(list(client.list())) == 1
+    assert fleet.calls().total() == 3
+
+
+def test_a_submission_whose_worker_is_killed_is_taken_up_by_another(
+    fleet: Fleet, client: Client, database: Database
+) -> None:
+    """The broker gives the message out again when its visibility timeout has passed (made to pass here)."""
+    hold = fleet.folder / "hold"
+    hold.touch()
+    fleet.extra |= {
+        "SERVICES_HOLD": str(hold),
+        "BATCHQ_INCLUDE": "fleet_operations,services_operations",
+        "PYTHONPATH": os.pathsep.join((fleet.environment["PYTHONPATH"], str(Path(__file__).parent))),
+    }
+    doomed = fleet.start()
+    fleet.send("batchq.submit", items=items(3), operation="work", job_id="held")
+    eventually(lambda: "submission " in fleet.calls_file.read_text())
+    doomed.kill()
+    doomed.wait()
+    hold.unlink()
+    fleet.start()
+    database.command("ZADD", "batchq:unacked_index", "XX", 1, *_only(database))
+    eventually(lambda: list(client.list()))
+    assert client.wait("held", 30).succeeded == 3
+
+
+def _only(database: Database) -> list[bytes]:
+    tags: list[bytes] = database.command("HKEYS", "batchq:unacked")
+    assert len(tags) == 1
+    return tags
+
+
+@pytest.mark.parametrize("roots", [True, False])
+def test_files_are_read_under_the_workers_file_roots_only(fleet: Fleet, client: Client, roots: bool) -> None:
+    inside, outside = fleet.folder / "in", fleet.folder / "out"
+    for folder in (inside, outside):
+        folder.mkdir()
+        (folder / "note.txt").write_text("words")
+    (inside / "link.txt").symlink_to(outside / "note.txt")
+    if roots:
+        fleet.extra["BATCHQ_FILE_ROOTS"] = str(inside)
+    fleet.start()
+    named = ["note.txt", "link.txt", "../out/note.txt", str(outside / "note.txt"), "/etc/hostname"]
+    (made,) = send(
+        fleet.url,
+        [call("batchq.submit", items=[{"id": name, "file": name} for name in named], operation="work")],
+    )
+    client.wait(made["result"], 30)
+    found = {result.id: result.error and result.error.status for result in client.results(made["result"])}
+    assert found == {
+        "note.txt": None if roots else "FILE_OUTSIDE_ROOTS",
+        **dict.fromkeys(named[1:], "FILE_OUTSIDE_ROOTS"),
+    }

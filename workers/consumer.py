@@ -1,0 +1,133 @@
+"""The part of a worker that takes messages: it drops what is no message of ours, and gives orphans out again.
+
+Stock Celery lets a body of a wrong shape end the worker; the message goes back to the queue and ends the next one.
+And on gevent and threads it gives out nobody's unacknowledged messages while it is idle.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from celery import bootsteps
+from celery.worker.consumer import Consumer, Tasks
+
+from workers.messages import fault_of, shown_name
+
+log = logging.getLogger("batchq")
+RESTORE_S = 1.0  # between two looks at what dead workers left unacknowledged
+
+
+class Drops:
+    """Messages dropped by this process since they were last reported, by what was wrong with them."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def count(self, what: str) -> None:
+        with self._lock:
+            self._counts[what] += 1
+
+    def report(self, to: Callable[[Counter[str]], None]) -> None:
+        """Hand the counts on; they are kept when that fails."""
+        with self._lock:
+            taken, self._counts = self._counts, Counter()
+        if not taken:
+            return
+        try:
+            to(taken)
+        except BaseException:
+            with self._lock:
+                self._counts += taken
+            raise
+
+
+drops = Drops()
+
+
+class GuardedConsumer(Consumer):
+    """Celery's consumer; what is wrong with a message costs that message and one line in the log."""
+
+    @property
+    def broken(self) -> tuple[type[Exception], ...]:
+        """What a lost connection raises: the worker reconnects then."""
+        connection: Any = vars(self)
+        return (*connection["connection_errors"], *connection["channel_errors"])
+
+    def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
+        handle = super().create_task_handler(*args, **options)
+        broken = self.broken
+
+        def guarded(message: Any) -> None:
+            try:
+                fault = fault_of(message.headers, message.payload)
+                if fault is None:
+                    handle(message)
+                    return
+            except broken:
+                raise
+            except Exception as exc:
+                fault = type(exc).__name__
+            self._drop(message, fault)
+
+        return guarded
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        self._drop(message, type(exc).__name__)
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:  # noqa: ARG002
+        self._drop(message, "no task header")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002
+        self._drop(message, type(exc).__name__)
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """Its sender is told, as by the stock consumer; but that one logs the whole message."""
+        self._drop(message, "unknown task", acknowledge=False)
+        stock = logging.getLogger("celery.worker.consumer.consumer")
+        disabled, stock.disabled = stock.disabled, True
+        try:
+            super().on_unknown_task(body, message, exc)
+        finally:
+            stock.disabled = disabled
+
+    def _drop(self, message: Any, what: str, *, acknowledge: bool = True) -> None:
+        queue = (message.delivery_info or {}).get("routing_key")
+        log.error(
+            "dropped a message in queue %s: %s (task %s, %d bytes)",
+            ascii(queue),
+            what,
+            shown_name(message.headers),
+            len(message.body or ""),
+        )
+        drops.count(what)
+        if acknowledge:
+            message.reject_log_error(log, self.broken)
+
+
+class Orphans(bootsteps.StartStopStep):
+    """Gives out again what dead workers took and never acknowledged, once its visibility timeout has passed."""
+
+    requires = (Tasks,)
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self._timer: Any = None
+
+    def start(self, consumer: Any) -> None:
+        self._timer = consumer.timer.call_repeatedly(RESTORE_S, self._restore, (consumer,))
+
+    def stop(self, consumer: Any) -> None:  # noqa: ARG002
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _restore(self, consumer: Any) -> None:
+        try:
+            consumer.task_consumer.channel.qos.restore_visible(interval=1)
+        except Exception as exc:  # the broker is away: the consumer's own loop says so and reconnects
+            log.debug("orphans cannot be looked for: %s", type(exc).__name__)

@@ -1,0 +1,103 @@
+"""What a message must look like before it reaches a task. Whoever can write to a queue may write anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from batchq import dispatch
+from batchq.flow.submit import JOB_ID
+
+LARGEST = 2**53 - 1  # a number that Lua keeps exactly
+LONGEST_ID = 256  # of a message
+JOB, NUMBER = "job", "number"
+
+# What the tasks of the walk carry. Those that other programs call answer for themselves: their sender is to hear.
+ARGUMENTS: Mapping[str, Mapping[str, str]] = {
+    dispatch.PROCESS_ITEM: {"job_id": JOB, "lane": NUMBER, "position": NUMBER, "ticket": NUMBER},
+    dispatch.COMPLETE_WAVE: {"job_id": JOB, "wave": NUMBER, "items": NUMBER},
+    dispatch.DISPATCH: {"job_id": JOB},
+    dispatch.REDRIVE: {"job_id": JOB, "index": NUMBER},
+}
+LINKS = ("callbacks", "errbacks", "chain")
+
+
+def fault_of(headers: object, payload: object) -> str | None:
+    """What is wrong with a decoded message, in words that quote nothing of it; None: it may go to its task."""
+    if not isinstance(headers, Mapping) or headers.get("task") is None:
+        return "no task header"  # protocol 1, which Celery has not sent since 2016
+    name, message_id = headers["task"], headers.get("id")
+    if not isinstance(name, str):
+        return "a task name that is no text"
+    if not isinstance(message_id, str) or not 0 < len(message_id) <= LONGEST_ID:
+        return "no id"
+    if not _headers_fit(headers):
+        return "a header of a wrong type"
+    if not isinstance(payload, Sequence) or isinstance(payload, str) or len(payload) != 3:
+        return "a body that is not [args, kwargs, embed]"
+    args, kwargs, embed = payload
+    if not isinstance(args, list) or not isinstance(kwargs, Mapping):
+        return "args or kwargs of a wrong type"
+    if not _embeds(embed):
+        return "an embed of a wrong type"
+    wanted = ARGUMENTS.get(name)
+    return None if wanted is None else _misfit(wanted, args, kwargs)
+
+
+def _headers_fit(headers: Mapping[str, Any]) -> bool:
+    """The headers that Celery trusts in the main loop of the worker, where an error ends it."""
+    limits = headers.get("timelimit")
+    if limits is not None and not (isinstance(limits, list) and len(limits) == 2):
+        return False
+    return (
+        all(_is(one, int, float) for one in limits or ())
+        and all(_is(headers.get(name), int) for name in ("retries", "group_index"))
+        and all(_is(headers.get(name), str) for name in ("group", "root_id", "parent_id", "eta", "expires"))
+    )
+
+
+def _is(value: object, *kinds: type) -> bool:
+    return value is None or isinstance(value, kinds)
+
+
+def _embeds(embed: object) -> bool:
+    if embed is None:
+        return True
+    if not isinstance(embed, Mapping):
+        return False
+    links = [embed.get(name) for name in LINKS]
+    if not all(_is(link, list) for link in links):
+        return False
+    tasks = [task for link in links for task in link or ()]
+    chord = embed.get("chord")
+    if chord is not None:
+        if not isinstance(chord, Mapping) or not isinstance(chord.get("chord_size"), int):
+            return False
+        tasks.append(chord)
+    return all(isinstance(task, Mapping) and isinstance(task.get("task"), str) for task in tasks)
+
+
+def _misfit(wanted: Mapping[str, str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    given = dict(zip(wanted, args, strict=False))
+    if (
+        len(args) > len(wanted)
+        or given.keys() & kwargs.keys()
+        or given.keys() | kwargs.keys() != wanted.keys()
+    ):
+        return "other arguments than the task has"
+    given.update(kwargs)
+    for name, kind in wanted.items():
+        value = given[name]
+        if kind is JOB:
+            if not isinstance(value, str) or not JOB_ID.fullmatch(value):
+                return "a job id that is none"
+        elif not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
+            return f"a {name} that is no whole number from 0"
+    return None
+
+
+def shown_name(headers: object) -> str:
+    """The task's name for a log line: short, and nothing in it can pose as another line."""
+    name = headers.get("task") if isinstance(headers, Mapping) else None
+    return json.dumps(name[:80]) if isinstance(name, str) else "none"
