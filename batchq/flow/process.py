@@ -16,7 +16,7 @@ from batchq.flow.advance import advance
 from batchq.flow.gate import TooLong
 from batchq.flow.gates import Passage
 from batchq.flow.ledger import Consequences, LaneLedger
-from batchq.flow.patience import GaveUp
+from batchq.flow.patience import GaveUp, patiently
 from batchq.flow.walk import Walk
 from batchq.formats import files
 from batchq.operations.base import Blob, Call
@@ -114,7 +114,7 @@ def _claim(message: ItemMessage, walk: Walk) -> _Task | None:
     lane = spec.lanes[message.lane]
     ledger = walk.ledger.lane(spec.id, lane.number)
     passage = walk.gates.of(spec, lane)
-    begun = passage.is_open() and not walk.stopping
+    begun = patiently(passage.is_open, walk.stop.is_set) and not walk.stopping
     request = ClaimRequest(message.position, message.ticket, secrets.token_hex(6), begun)
     claimed = ledger.claim(request)
     if claimed.verdict is not Verdict.OK or claimed.lease is None:
@@ -129,13 +129,13 @@ def _claim(message: ItemMessage, walk: Walk) -> _Task | None:
 
 
 def _pass_gate(task: _Task, walk: Walk) -> _Task | None:
-    permit = task.passage.wait(walk.settings.permit_wait_s)
+    permit = patiently(lambda: task.passage.wait(walk.settings.permit_wait_s), walk.stop.is_set)
     if isinstance(permit, TooLong):
         _give_back(task, walk, permit.due_ms if not walk.stopping else 0)
         return None
     answer = task.ledger.mark_begun(task.lease)
     if answer != "ok":
-        task.passage.done()
+        _call_ended(task)
         if answer != "stale":
             _give_back(task, walk, 0)
         return None
@@ -149,7 +149,7 @@ def _run(task: _Task, walk: Walk) -> SendAgain | None:
     try:
         asked = _ask(task, walk)
     finally:
-        task.passage.done()
+        _call_ended(task)
     if asked.answer is not None:
         _settle(task, walk, asked, _success(task, walk, asked, asked.answer))
         return None
@@ -175,6 +175,11 @@ def _run(task: _Task, walk: Walk) -> SendAgain | None:
             return _release(task, walk, asked, ReleaseKind.LIMITED, delay_ms, charged_ms)
         case retry.Unserved(why):
             return _release(task, walk, asked, ReleaseKind.FATAL, 0, why=why)
+
+
+def _call_ended(task: _Task) -> None:
+    """Its place among the calls in flight is free. Redis may be away: the answer at hand waits for it anyway."""
+    patiently(task.passage.done, lambda: False)
 
 
 # -- the call -----------------------------------------------------------------------------------------------
