@@ -1,4 +1,4 @@
-"""The tasks: unpack, call batchq, return nothing. What they are called and carry is in docs/contract."""
+"""The tasks: unpack, call batchq, return little. Their names and arguments are fixed: other services send them."""
 
 from __future__ import annotations
 
@@ -69,13 +69,20 @@ def run_item(job_id: str, lane: int, position: int, ticket: int) -> None:
 def complete_wave(job_id: str, wave: int, items: int) -> None:
     """The chord's body: the wave is through. Running it twice or never is harmless."""
     log.info("job %s: wave %d is through, %d items", job_id, wave, items)
-    advance(life.current().walk, job_id)
+    _advance(job_id)
 
 
 @app.task(name=dispatch.DISPATCH, base=ShownTask, ignore_result=True)
 def advance_job(job_id: str) -> None:
     """Send out what there is room for."""
-    advance(life.current().walk, job_id)
+    _advance(job_id)
+
+
+def _advance(job_id: str) -> None:
+    try:
+        advance(life.current().walk, job_id)
+    except BatchqError as exc:
+        log.warning("job %s: %s (the sweeper will go on with it)", job_id, exc)
 
 
 @app.task(name=dispatch.SUBMIT, base=ShownTask, bind=True, throws=(BatchqError,))
