@@ -252,31 +252,27 @@ class World:
 
 
 @pytest.fixture(scope="package")
-def world(server: embedded.EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """On a server of its own: others empty theirs between tests."""
     folder = tmp_path_factory.mktemp("flower")
-    with pytest.MonkeyPatch.context() as patch, client_of(server.url) as client:
-        patch.syspath_prepend(str(Path(__file__).parent))
-        _empty(server.url)
+    url = embedded.start(folder / "server").url
+    with pytest.MonkeyPatch.context() as patch, client_of(url) as client:
+        patch.syspath_prepend(str(HERE))
         begun: list[Process] = []
         try:
-            worker = start_worker(server.url, folder / "worker.log", WORKER)
+            worker = start_worker(url, folder / "worker.log", WORKER)
             begun.append(worker)
-            guarded = start_flower(server.url, folder / "guarded.log", login=LOGIN, prefix="/ops")
+            guarded = start_flower(url, folder / "guarded.log", login=LOGIN, prefix="/ops")
             begun.append(guarded)
-            plain = start_flower(server.url, folder / "open.log")
+            plain = start_flower(url, folder / "open.log")
             begun.append(plain)
-            stock = start_flower(server.url, folder / "stock.log", config=None)
+            stock = start_flower(url, folder / "stock.log", config=None)
             begun.append(stock)
-            eventually(lambda: client.fleet())
+            eventually(client.fleet)
             assert guarded.url, "listens for events before there are any"
-            jobs = make_jobs(client, server.url)
-            yield World(server.url, client, jobs, worker, plain, guarded, stock)
+            jobs = make_jobs(client, url)
+            yield World(url, client, jobs, worker, plain, guarded, stock)
         finally:
             for one in begun:
                 one.kill()
-
-
-def _empty(url: str) -> None:
-    database = Database(url)
-    database.command("FLUSHALL")
-    database.close()
+            embedded.stop(folder / "server")

@@ -159,7 +159,7 @@ def letter_row(letter: DeadLetter) -> JsonObject:
         "status": str(letter.status),
         "reason": visible(letter.reason),
         "code": letter.error.code,
-        "error": visible(letter.error.message, 500),
+        "error": visible(letter.error.message, 300),
         "attempts": letter.attempts,
     }
 

@@ -120,7 +120,8 @@
       element("td", "text-end text-nowrap", job.rate ? rate(job.rate) : "—"),
     );
     if (with_eta) row.append(element("td", "text-end", job.eta ? moment_of(job.eta) : "—"));
-    const span = job.duration_s === null ? "not begun" : (job.finished_at ? "took " : "for ") + duration(job.duration_s);
+    let span = job.finished_at ? "never begun" : "not begun";
+    if (job.duration_s !== null) span = (job.finished_at ? "took " : "for ") + duration(job.duration_s);
     row.append(
       element("td", "text-end", moment_of(job.created_at), element("span", "batchq-note text-nowrap", span)),
     );
