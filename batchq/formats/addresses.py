@@ -46,4 +46,5 @@ def local_path(name: str) -> str | None:
 
 def file_name(address: str) -> str:
     """The last part of a URL's path, whose suffix tells the form: of the inner file where URLs are chained."""
-    return urlsplit(address.split("::")[0]).path.rsplit("/", 1)[-1]
+    parts = urlsplit(address.split("::")[0])
+    return (parts.netloc + parts.path).rsplit("/", 1)[-1]

@@ -104,7 +104,7 @@ def read(spec: InputSpec, stdin: BinaryIO | None = None) -> Reading:
     own = "." if spec.source == "-" or is_address(spec.source) else str(Path(spec.source).parent)
     maker = ItemMaker(template, spec.id_field, Folder.of(own, spec.roots))
     if form == "parquet":
-        return _read_parquet(spec, _stream(spec, stdin), maker)
+        return _read_parquet(spec, _stream(spec, stdin, seeking=True), maker)
     lines = Lines(_stream(spec, stdin), STDIN if spec.source == "-" else masked(spec.source))
     try:
         return _read_lines(spec, form, lines, maker)
@@ -113,10 +113,12 @@ def read(spec: InputSpec, stdin: BinaryIO | None = None) -> Reading:
         raise
 
 
-def _stream(spec: InputSpec, stdin: BinaryIO | None) -> BinaryIO:
+def _stream(spec: InputSpec, stdin: BinaryIO | None, *, seeking: bool = False) -> BinaryIO:
     if spec.source == "-":
         return stdin if stdin is not None else sys.stdin.buffer
-    return Remote(spec.source).opened() if is_address(spec.source) else _opened(spec.source)
+    if is_address(spec.source):
+        return Remote(spec.source).opened(seeking=seeking)
+    return _opened(spec.source)
 
 
 def _read_lines(spec: InputSpec, form: str | None, lines: Lines, maker: ItemMaker) -> Reading:

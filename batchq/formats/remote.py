@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, BinaryIO, cast
+from contextlib import contextmanager, suppress
+from typing import IO, Any, BinaryIO, cast
 
 from batchq.errors import InputError
 from batchq.formats.addresses import masked
@@ -29,11 +29,13 @@ class Remote:
             # an instance of our own: transactions are the instance's, and others may share a cached one
             self.fs, self.path = fsspec.core.url_to_fs(address, skip_instance_cache=True)
 
-    def opened(self) -> BinaryIO:
-        """The file as a stream, read in blocks as it is asked for; it can seek where the driver's can."""
+    def opened(self, *, seeking: bool = False) -> BinaryIO:
+        """The file as a stream, read as it is asked for. `seeking`: it is not read from start to end only."""
+        # many web servers know no ranges: one answer is read through, then
+        options = {"block_size": 0} if self._is_web() and not seeking else {}
         with self._told("cannot be read"):
             try:
-                file = self.fs.open(self.path, "rb")
+                file = self.fs.open(self.path, "rb", **options)
             except (FileNotFoundError, IsADirectoryError):
                 # asked only now: over HTTP the answer costs a download
                 if self.fs.isdir(self.path):
@@ -43,13 +45,40 @@ class Remote:
                 raise
         return cast(BinaryIO, io.BufferedReader(_Raw(file), _BUFFER))
 
+    @contextmanager
+    def replaced(self) -> Iterator[IO[bytes]]:
+        """A file to be written: it appears whole when the block ends, and not at all where it raises.
+
+        Raises what the block raises, and OSError for the driver's errors.
+        """
+        transaction = self.fs.transaction
+        transaction.start()
+        try:
+            with _as_os_error():
+                file = self.fs.open(self.path, "wb")
+            try:
+                yield cast(IO[bytes], _Written(file))
+            finally:
+                with _as_os_error():
+                    file.close()
+        except BaseException:
+            with suppress(Exception):
+                transaction.complete(commit=False)
+            raise
+        with _as_os_error():
+            transaction.complete(commit=True)
+
     def check_writable(self) -> None:
         """Raise InputError where no file can be put there. Nothing is put there, nor taken away."""
         with self._told("cannot be written"):
-            if {"http", "https"} & set(_words(self.fs.protocol)):
+            if self._is_web():
                 raise InputError(f"{shown(self.name)}: nothing can be written to a web address")
             if self.path.endswith("/") or self.fs.isdir(self.path):
                 raise InputError(f"{shown(self.name)} is a folder: name a file in it")
+
+    def _is_web(self) -> bool:
+        protocol = self.fs.protocol
+        return bool({"http", "https"} & set((protocol,) if isinstance(protocol, str) else protocol))
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
@@ -97,6 +126,21 @@ class _Raw(io.RawIOBase):
         super().close()
 
 
+class _Written:
+    """The same for a file that is written."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        with _as_os_error():
+            self._file.write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing: a part of a block cannot be sent yet, and closing sends the rest."""
+
+
 @contextmanager
 def _as_os_error() -> Iterator[None]:
     try:
@@ -119,10 +163,6 @@ def _driver(exc: ImportError) -> str:
     if found is None:
         return f"its driver is not installed ({why(exc)})"
     return f"its driver is not installed: pip install {found[1] or found[2]}"
-
-
-def _words(value: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else value
 
 
 def _fsspec() -> Any:

@@ -11,7 +11,7 @@ from test_writing_results import BAD, GOOD
 
 from batchq.formats import files, items, result_line
 from batchq.formats.openai.settings import CHAT, RESPONSES
-from batchq.formats.writers.forms import COLUMNS
+from batchq.formats.writers.flat import COLUMNS
 
 DOCS = Path(__file__).parents[2] / "docs"
 STATUS = re.compile(r'(?:ErrorInfo\(0, |kind=)"([A-Z_]+)"')

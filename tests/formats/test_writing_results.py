@@ -174,11 +174,9 @@ def test_numbers_that_json_has_not_become_null(tmp_path: Path) -> None:
     [
         ("out.xlsx", None, "--format"),
         ("out", None, "--format"),
-        ("out.parquet", None, "not supported yet"),
-        ("out.jsonl", "parquet", "not supported yet"),
         ("out.jsonl", "jsnl", "did you mean 'jsonl'?"),
         ("", None, "empty"),
-        ("s3://bucket/out.jsonl", None, "not supported yet"),
+        ("nosuch://bucket/out.jsonl", None, "cannot be opened"),
         (".", None, "is a folder"),
         ("new/", None, "is a folder"),
         ("file.txt/out.jsonl", None, "not a directory"),

@@ -25,19 +25,15 @@ class QueryRows:
         if path is not None and not path.is_file():
             raise InputError(f"there is no file {shown(path)}")
         self._place, self._maker = place, maker
-        self._engine = place.engine(read_only=True)
-        try:
-            with place.told():
-                options = {"postgresql_readonly": True} if path is None else {}
-                self._connection = self._engine.connect().execution_options(
-                    stream_results=True,
-                    max_row_buffer=_ROWS,
-                    no_parameters=True,  # else a % of a LIKE stands for a parameter
-                    **options,
-                )
-        except BaseException:
-            self._engine.dispose()
-            raise
+        options = {"postgresql_readonly": True} if path is None else {}
+        engine = place.engine(read_only=True).execution_options(
+            stream_results=True,
+            max_row_buffer=_ROWS,
+            no_parameters=True,  # else a % of a LIKE stands for a parameter
+            **options,
+        )
+        with place.told():
+            self._connection = engine.connect()
         try:
             self._ask(query)
         except BaseException:
@@ -63,4 +59,3 @@ class QueryRows:
 
     def close(self) -> None:
         self._connection.close()
-        self._engine.dispose()

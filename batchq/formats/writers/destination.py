@@ -5,40 +5,69 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchq.errors import InputError
+from batchq.formats.addresses import file_name, is_address, is_database, local_path
+from batchq.formats.extras import need
+from batchq.formats.remote import Remote
 from batchq.formats.words import listed, meant, shown
 
-FORMS = ("jsonl", "json", "csv")
-_BY_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"}
-_LATER = {"parquet", "pq"}
+FORMS = ("jsonl", "json", "csv", "parquet")
+_BY_SUFFIX = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
     """Where results go and in which form."""
 
-    path: str | None  # as the user named it; None: standard output
-    form: str  # one of FORMS
+    path: str | None  # as the user named it, without the secrets of a URL; None: standard output
+    form: str  # one of FORMS, or "sql": a table
     direct: bool = False  # no regular file (/dev/null, a pipe): written as it comes, not replaced whole
+    address: str | None = field(
+        default=None, repr=False
+    )  # the whole URL; None: `path` is one of this machine
 
 
 def check_destination(out: str, format: str | None = None) -> Destination:
-    """Find the form, and make sure that a file can be made there. Nothing is left behind; missing folders
-    are made by `write`.
+    """Find the form, and make sure that a file can be made there, or a table written. Nothing is left behind;
+    missing folders are made by `write`.
 
-    `out` is a path, or "-" for standard output; `format` one of FORMS, None: by suffix, jsonl for what is no
-    regular file. Raises InputError.
+    `out` is a path, a file's address, a database's, or "-" for standard output; `format` one of FORMS, None:
+    by suffix, jsonl for what is no regular file. Raises InputError.
     """
     if format is not None and format not in FORMS:
-        later = " is not supported yet;" if format in _LATER else f" is not known{meant(format, FORMS)}"
-        raise InputError(f"--format {shown(format)}{later} Known: {listed(FORMS)}")
+        raise InputError(
+            f"--format {shown(format)} is not known{meant(format, FORMS)} Known: {listed(FORMS)}"
+        )
+    if is_database(out):
+        return _table(out, format)
     if out == "-":
-        return Destination(None, format or "jsonl")
-    if "://" in out:
-        raise InputError(f"{shown(out)} is a URL, which is not supported yet as a destination: name a file")
+        found = Destination(None, format or "jsonl")
+    else:
+        path = local_path(out) or out
+        found = _remote(path, format) if is_address(path) else _file(path, format)
+    if found.form == "parquet":
+        need("parquet", "pyarrow")
+    return found
+
+
+def _remote(address: str, format: str | None) -> Destination:
+    remote = Remote(address)
+    form = format or _form(file_name(address))
+    remote.check_writable()
+    return Destination(remote.name, form, address=address)
+
+
+def _file(out: str, format: str | None) -> Destination:
     if not out.strip() or "\0" in out:
         raise InputError("the results path is empty: name a file, or - for standard output")
     path = Path(out)
@@ -60,12 +89,25 @@ def check_destination(out: str, format: str | None = None) -> Destination:
     return Destination(out, form)
 
 
+def _table(address: str, format: str | None) -> Destination:
+    from batchq.formats.sql.table import check_table
+
+    if format is not None:
+        raise InputError("--format is for files, and a table has columns already: leave it out")
+    return Destination(check_table(address, _try_file), "sql", address=address)
+
+
+def _try_file(path: str) -> None:
+    """Raise InputError where no file can be made or written at a path."""
+    if Path(path).exists():
+        _must_be_writable(path)
+    _try_folder(path)
+
+
 def _form(out: str) -> str:
     suffix = Path(out).suffix.lower()
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
-    if suffix.removeprefix(".") in _LATER:
-        raise InputError(f"{shown(out)}: Parquet is not supported yet: use .jsonl, .json or .csv")
     what = f"the suffix {shown(suffix)}" if suffix else "a name without suffix"
     raise InputError(
         f"{shown(out)}: {what} does not tell the form: name it with --format ({', '.join(FORMS)})"

@@ -7,19 +7,20 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 
 from batchq.core.records import Json, Result
+from batchq.formats.writers.flat import Fields, columns_of, flat_row
 from batchq.formats.writers.lines import encode, result_line, result_row, utf8
+from batchq.formats.writers.parquet import parquet_table
 
-COLUMNS = ("id", "status", "text", "data", "error", "attempts", "duration_ms", "tokens", "cost")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def jsonl(results: Iterable[Result]) -> Iterator[bytes]:
+def jsonl(results: Iterable[Result], fields: Fields) -> Iterator[bytes]:  # noqa: ARG001
     """A line a result, as Gemini's Batch API writes them."""
     for result in results:
         yield encode(result_line(result)) + b"\n"
 
 
-def json_list(results: Iterable[Result]) -> Iterator[bytes]:
+def json_list(results: Iterable[Result], fields: Fields) -> Iterator[bytes]:  # noqa: ARG001
     """One JSON list of rows, a row a line."""
     before = b"[\n"
     for result in results:
@@ -28,31 +29,20 @@ def json_list(results: Iterable[Result]) -> Iterator[bytes]:
     yield b"[]\n" if before == b"[\n" else b"\n]\n"
 
 
-def csv_table(results: Iterable[Result]) -> Iterator[bytes]:
+def csv_table(results: Iterable[Result], fields: Fields) -> Iterator[bytes]:
     """A header and a row a result; `data` as JSON, `error` as `STATUS: message`."""
-    yield _csv_row(COLUMNS)
+    columns = columns_of(fields)
+    yield _csv_row(_cell(column.name) for column in columns)
     for result in results:
-        row = result_row(result)
-        error = row["error"]
-        yield _csv_row(
-            (
-                _cell(row["id"]),
-                row["status"],
-                _cell(row["text"]),
-                _cell(None if row["data"] is None else encode(row["data"]).decode()),
-                _cell(None if error is None else f"{error['status']}: {error['message']}"),
-                row["attempts"],
-                row["duration_ms"],
-                row["tokens"],
-                row["cost"],
-            )
-        )
+        row = flat_row(result, fields)
+        yield _csv_row(_cell(row[column.name]) for column in columns)
 
 
-FORM_WRITERS: dict[str, Callable[[Iterable[Result]], Iterator[bytes]]] = {
+FORM_WRITERS: dict[str, Callable[[Iterable[Result], Fields], Iterator[bytes]]] = {
     "jsonl": jsonl,
     "json": json_list,
     "csv": csv_table,
+    "parquet": parquet_table,
 }
 
 
@@ -63,9 +53,14 @@ def _csv_row(cells: Iterable[Json]) -> bytes:
     return utf8(out.getvalue())
 
 
-def _cell(text: str | None) -> str | None:
-    """A text that a spreadsheet shows and never runs; NUL, which ends the file for some readers, is replaced."""
-    if text is None:
-        return None
-    text = text.replace("\0", "\ufffd")
+def _cell(value: Json) -> Json:
+    """A text that a spreadsheet shows and never runs; NUL, which ends the file for some readers, is replaced.
+
+    Numbers stay numbers; true and false are JSON's.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\0", "\ufffd")
     return f"'{text}" if text.startswith(_FORMULA) else text

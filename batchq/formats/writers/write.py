@@ -8,15 +8,17 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 from batchq.core.records import Result
 from batchq.errors import BatchqError
+from batchq.formats.remote import Remote
 from batchq.formats.words import shown
 from batchq.formats.writers.destination import Destination
+from batchq.formats.writers.flat import flat_fields
 from batchq.formats.writers.forms import FORM_WRITERS
 
 _BUFFER = 2**20
@@ -29,22 +31,39 @@ class Written:
     """What was written."""
 
     count: int  # results
-    path: str | None  # as the user named it; None: standard output
-    bytes: int
+    path: str | None  # as Destination has it; None: standard output
+    bytes: int  # of the file; 0 for a table
 
 
-def write(results: Iterable[Result], destination: Destination, stdout: BinaryIO | None = None) -> Written:
-    """Write all results. After an exception, of ours or of `results`, a file is what it was before.
+def write(
+    results: Iterable[Result],
+    destination: Destination,
+    stdout: BinaryIO | None = None,
+    *,
+    schema: Mapping[str, Any] | None = None,
+) -> Written:
+    """Write all results. After an exception, of ours or of `results`, a file or table is what it was before.
 
     Folders that are missing are made. An existing file is replaced and keeps its mode; behind a symbolic
-    link the file it leads to is. `stdout` stands in for sys.stdout.buffer. Raises BatchqError where the file
-    cannot be written (a full disk among it), BrokenPipeError where standard output or a pipe was closed.
+    link the file it leads to is. `stdout` stands in for sys.stdout.buffer. `schema` is the job's: csv, parquet
+    and a table get a column for each of its plain fields. Raises BatchqError where the file cannot be written
+    (a full disk among it), BrokenPipeError where standard output or a pipe was closed.
     """
     counted = _Counted(results)
-    parts = FORM_WRITERS[destination.form](counted)
+    fields = flat_fields(schema)
+    if destination.form == "sql":
+        from batchq.formats.sql.table import upsert
+
+        assert destination.address is not None
+        upsert(counted, destination.address, fields, _REMEDY)
+        return Written(counted.count, destination.path, 0)
+    parts = FORM_WRITERS[destination.form](counted, fields)
     try:
         if destination.path is None:
             size = _copy(parts, stdout if stdout is not None else sys.stdout.buffer)
+        elif destination.address is not None:
+            with Remote(destination.address).replaced() as remote:
+                size = _copy(parts, remote)
         elif destination.direct:
             with Path(destination.path).open("wb", buffering=_BUFFER) as file:
                 size = _copy(parts, file)
@@ -75,7 +94,7 @@ class _Counted:
             raise
 
 
-def _copy(parts: Iterable[bytes], file: BinaryIO) -> int:
+def _copy(parts: Iterable[bytes], file: IO[bytes]) -> int:
     size = 0
     for part in parts:
         size += file.write(part)
