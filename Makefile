@@ -70,6 +70,7 @@ LOCKED := --quiet --universal --python-version 3.11 --generate-hashes --no-annot
 lock: setup ## Lock the dependencies; ARGS=--upgrade takes newer ones
 	@$(BIN)/uv pip compile pyproject.toml $(LOCKED) $(ARGS) -o requirements/run.txt
 	@$(BIN)/uv pip compile pyproject.toml --group dev $(LOCKED) $(ARGS) -o requirements/dev.txt
+	@echo "hatchling>=1.27" | $(BIN)/uv pip compile - $(LOCKED) $(ARGS) -o requirements/build.txt
 
 clean: ## Remove .venv, builds and caches; jobs and results stay
 	@rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

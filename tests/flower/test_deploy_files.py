@@ -1,0 +1,64 @@
+"""The files in deploy/ and the pages about them name only what there is."""
+
+from __future__ import annotations
+
+import re
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+from flower import options as flower_options
+from flower_world import ROOT
+
+from batchq.settings import OTHER_VARIABLES, Settings, load
+
+FILES = [
+    *sorted(path for path in (ROOT / "deploy").iterdir() if path.is_file()),
+    ROOT / "docs" / "flower.md",
+    ROOT / "docs" / "operations.md",
+]
+READ_BY_FLOWER_ITSELF = {"FLOWER_UNAUTHENTICATED_API"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_variable_is_one_that_is_read(path: Path) -> None:
+    text = path.read_text()
+    settings = {f"BATCHQ_{name.upper()}" for name in Settings.model_fields} | OTHER_VARIABLES
+    assert set(re.findall(r"\bBATCHQ_[A-Z_]+\b", text)) <= settings
+    flowers = {f"FLOWER_{name.upper()}" for name in flower_options.options.as_dict()}
+    assert set(re.findall(r"\bFLOWER_[A-Z0-9_]+\b", text)) - {"FLOWER_"} <= flowers | READ_BY_FLOWER_ITSELF
+
+
+def test_the_environment_file_is_one_that_the_settings_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = (ROOT / "deploy" / "batchq.env.example").read_text().splitlines()
+    pairs = [line.split("=", 1) for line in lines if line and not line.startswith("#")]
+    for name, value in pairs:
+        monkeypatch.setenv(name, value)
+    assert load().redis_url == "redis://:change-me@127.0.0.1:6379/0"
+
+
+@pytest.mark.parametrize("name", ["batchq-worker@.service", "batchq-flower.service"])
+def test_units_leave_calls_under_way_time_to_end(name: str) -> None:
+    unit = ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(ROOT / "deploy" / name)
+    service = unit["Service"]
+    assert service["ExecStart"].startswith("/opt/batchq/bin/batchq ")
+    assert service["NoNewPrivileges"] == "yes"
+    if "worker" in name:
+        assert int(service["TimeoutStopSec"]) > load().operation("generate").timeout_s
+        assert service["KillMode"] == "mixed", "SIGTERM for the worker, not for its children"
+        grace = re.search(
+            r"worker:.*?stop_grace_period: (\d+)s", (ROOT / "deploy" / "compose.yaml").read_text(), re.S
+        )
+        assert grace is not None
+        assert int(grace.group(1)) > load().operation("generate").timeout_s
+
+
+def test_the_images_locks_hold_everything_by_its_hash() -> None:
+    for name in ("run.txt", "build.txt"):
+        text = (ROOT / "requirements" / name).read_text()
+        packages = re.findall(r"^[a-z0-9.-]+(?:\[[^]]+\])?==[^\n]*$", text, re.M)
+        assert packages
+        assert all(line.endswith("\\") for line in packages), "each goes on with its hashes"
+        assert text.count("--hash=sha256:") >= len(packages)
