@@ -46,6 +46,10 @@ class QuotaSettings(_Section):
     """A fleet-wide limit, whatever the number of workers. None: no limit of this kind."""
 
     requests_per_minute: Count | None = Field(None, description="requests in any rolling minute")
+    tokens_per_minute: Count | None = Field(None, description="input tokens in any rolling minute")
+    requests_per_day: Count | None = Field(
+        None, description="requests a day, which begins at midnight Pacific time"
+    )
     concurrency: Count | None = Field(None, description="calls in flight")
 
 

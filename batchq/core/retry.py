@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from batchq.core.lifecycle import ItemState
+from batchq.core.quota import QuotaLimits, until_pacific_midnight_ms
 from batchq.errors import Fatal, ProviderError, Rejected, Throttled
 
 BASE_MS = 1_000
@@ -14,7 +13,7 @@ CAP_MS = 600_000  # of one backoff
 LIMITED_CAP_MS = 60_000  # of a wait that the server did not name
 MARGIN_MS = 1_000  # RetryInfo is rounded down
 JITTER_MS = 1_000  # so that a fleet does not come back as one
-PACIFIC = ZoneInfo("America/Los_Angeles")  # daily quotas reset at its midnight
+NOTHING_LEARNT = QuotaLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +44,15 @@ class Again:
 class Limited:
     """Refused for rate: hold the quota for `hold_ms`, for everybody; no attempt is used up.
 
-    `charged_ms` counts against the item's waits after rate limits; a daily quota charges nothing.
+    `charged_ms` counts against the item's waits after rate limits; a daily quota charges nothing. `kind`:
+    "day", "hold" (a minute's limit) or "capacity" (no quota was named). `learnt` are the limits it told.
     """
 
     delay_ms: int
     hold_ms: int
     charged_ms: int
+    kind: str = "hold"
+    learnt: QuotaLimits = NOTHING_LEARNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,11 @@ def _limited(
     error: Throttled, limited: int, limited_ms: int, policy: RetryPolicy, now_ms: int, dice: float
 ) -> Decision:
     jitter_ms = int(dice * JITTER_MS)
+    learnt = learnt_from(error)
     # quotaId first: a per-day refusal carries a retryDelay of seconds all the same
     if any("PerDay" in violation.quota_id for violation in error.violations):
         hold_ms = until_pacific_midnight_ms(now_ms)
-        return Limited(hold_ms + jitter_ms, hold_ms, 0)
+        return Limited(hold_ms + jitter_ms, hold_ms, 0, "day", learnt)
     if error.retry_after_ms is not None:
         hold_ms = error.retry_after_ms + MARGIN_MS
     else:
@@ -107,10 +110,21 @@ def _limited(
         waited_s = limited_ms // 1000
         message = f"refused for rate {limited + 1} times, {waited_s} s waited: {error.message}"
         return GiveUp(ItemState.DEAD_LETTER, "RATE_LIMITED", message)
-    return Limited(hold_ms + jitter_ms, hold_ms, hold_ms)
+    kind = "hold" if error.violations or error.retry_after_ms is not None else "capacity"
+    return Limited(hold_ms + jitter_ms, hold_ms, hold_ms, kind, learnt)
 
 
-def until_pacific_midnight_ms(now_ms: int) -> int:
-    now = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(PACIFIC)
-    midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), PACIFIC)
-    return max(0, int(midnight.timestamp() * 1000) - now_ms)
+def learnt_from(error: Throttled) -> QuotaLimits:
+    """The limits that a refusal names. Only quotaId tells which is which; the message's wording changes."""
+    rpm = tpm = rpd = None
+    for violation in error.violations:
+        limit, name = violation.limit, violation.quota_id
+        if not limit:
+            continue
+        if "InputToken" in name:
+            tpm = limit if "PerMinute" in name else tpm
+        elif "PerDay" in name:
+            rpd = limit
+        elif "PerMinute" in name:
+            rpm = limit
+    return QuotaLimits(requests_per_minute=rpm, tokens_per_minute=tpm, requests_per_day=rpd)

@@ -12,11 +12,13 @@ import secrets
 from batchq.core import window
 from batchq.core.lifecycle import ENDED, JobState
 from batchq.errors import NewerData, NotFound
-from batchq.flow.gates import job_quota
+from batchq.flow.gates import Passage, job_quota
 from batchq.flow.walk import Walk
 from batchq.store.jobs import JobSpec, Lane
 
 log = logging.getLogger("batchq")
+
+UNTIL_LIFTED = 1 << 40  # ms
 
 
 def advance(walk: Walk, job_id: str) -> None:
@@ -41,8 +43,12 @@ def advance(walk: Walk, job_id: str) -> None:
 
 def _fill(walk: Walk, spec: JobSpec, lane: Lane) -> None:
     queue = walk.settings.operation(lane.operation).queue or lane.operation
-    room = lane_window(walk, spec, lane, queue)
-    if room <= 0 or walk.gates.of(spec, lane).held_ms() > 0:
+    passage = walk.gates.of(spec, lane, walk.project_of(queue))
+    if hold_of(passage)[0]:
+        walk.fleet.leave_queue(passage.shared or queue, spec.id, lane.number)
+        return
+    room = lane_window(walk, spec, lane, queue, passage)
+    if room <= 0:
         return
     while True:
         take = walk.items.take(spec.id, lane.number, walk.settings.wave_items, room)
@@ -55,24 +61,30 @@ def _fill(walk: Walk, spec: JobSpec, lane: Lane) -> None:
             return
 
 
-def lane_window(walk: Walk, spec: JobSpec, lane: Lane, queue: str) -> int:
-    """Items of a lane that may be in flight now."""
-    slots = walk.slots_of(queue)
-    rpm = spec.rpm or _quota_rpm(walk, lane)
-    whole = window.fleet_window(slots, rpm / 60 if rpm else None, None)
+def lane_window(walk: Walk, spec: JobSpec, lane: Lane, queue: str, passage: Passage) -> int:
+    """Items of a lane that may be in flight now: its share of its quota's window."""
+    slots, rpm = walk.slots_of(queue), passage.rpm()
+    whole = window.fleet_window(slots, rpm / 60 if rpm else None, passage.experience.latency_s)
     if spec.concurrency is not None:
         whole = min(whole, window.SLOTS_AHEAD * spec.concurrency)
-    member = f"{spec.id}:{lane.number}"
-    weights = walk.weights_of(queue)
+    shared = passage.shared or queue
+    member, weight = f"{spec.id}:{lane.number}", window.weight_of(spec.priority)
+    weights = walk.weights_of(shared)
     if member not in weights:
-        walk.fleet.join_queue(queue, spec.id, lane.number, window.weight_of(spec.priority))
-        weights = {**weights, member: window.weight_of(spec.priority)}
+        walk.fleet.join_queue(shared, spec.id, lane.number, weight)
+        weights = {**weights, member: weight}
     return window.share(whole, member, weights)
 
 
-def _quota_rpm(walk: Walk, lane: Lane) -> int | None:
-    quota = walk.settings.quotas.get(lane.model or "")
-    return quota.requests_per_minute if quota else None
+def hold_of(passage: Passage) -> tuple[int, str]:
+    """How long nothing of a lane may go, in ms, and why; (0, ""): it may. UNTIL_LIFTED: until somebody resumes it."""
+    longest, reason = 0, ""
+    for view in passage.views():
+        if view.paused:
+            return UNTIL_LIFTED, "paused"
+        if view.held_ms > longest:
+            longest, reason = view.held_ms, view.why
+    return longest, reason
 
 
 def finish(walk: Walk, spec: JobSpec) -> bool:
@@ -102,4 +114,5 @@ def _leave(walk: Walk, spec: JobSpec) -> None:
 def _leave_queues(walk: Walk, spec: JobSpec) -> None:
     for lane in spec.lanes:
         queue = walk.settings.operation(lane.operation).queue or lane.operation
-        walk.fleet.leave_queue(queue, spec.id, lane.number)
+        passage = walk.gates.of(spec, lane, walk.project_of(queue))
+        walk.fleet.leave_queue(passage.shared or queue, spec.id, lane.number)

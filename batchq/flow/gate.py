@@ -1,28 +1,43 @@
-"""The part of a worker process that draws permits of one quota and hands them out, in order, at their slots."""
+"""The part of a worker process that draws permits and hands them out, in order, at their slots.
+
+A gate stands before one sequence of quotas (a job's own, its queue's, its model's), which are drawn together in
+one call. Permits come in blocks for all who wait; what became of earlier ones goes back along with the next draw.
+"""
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from batchq.errors import StoreUnavailable
-from batchq.store.quotas import Drawn, QuotaLimits, QuotaStore
+from batchq.core.quota import BUCKET_MS, VALID_MS, Asked, Correction, Granted, QuotaLimits
+from batchq.errors import BatchqError
+from batchq.flow.holds import Holds
+from batchq.store.quotas import QuotaStore
 
-BLOCK = 50  # permits a draw at most
+log = logging.getLogger("batchq")
+
+AHEAD_MS = 1_000  # how far ahead of now a block reaches
+PAUSE_S = 0.5  # between two draws of a busy quota
+QUICK_S = 0.02  # … of one that gave what was asked, at once
+AT_ONCE_MS = 100  # a slot so near is one of a quota that is not busy
+BLOCK = 500  # permits a draw at most
 SLICE_S = 0.25  # every wait ends in slices, so that a shutdown is noticed
-LATE_S = 0.5  # after its slot a permit is void
-HOLD_CHECK_S = 0.5  # how long a process trusts that a quota is not held
-PACED_RPM = 1_000  # slower quotas draw further ahead
+LONGEST_S = 1.0  # between two looks at a quota that is held: what a person changes is seen
+LATE_S = VALID_MS / 1000  # after its slot a permit is void
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to make one call."""
+    """Leave to make one call. `buckets` are where each quota counted it, `tokens` what was drawn for it."""
 
     waited_ms: int
+    buckets: tuple[int, ...] = ()
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,106 +49,131 @@ class TooLong:
     binding: str
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """No permit ever: the item needs more tokens than the quota allows in a minute."""
+
+    quota: str
+    limit: int
+    tokens: int
+
+
+@dataclass(slots=True, eq=False)
 class _Waiter:
+    tokens: int
+    usual: int  # tokens it needs, if it is as most are
     go: threading.Event = field(default_factory=threading.Event)
     slot_at: float | None = None  # monotonic
-    refused_ms: int | None = None  # the quota is held for so long
+    buckets: tuple[int, ...] = ()
+    refusal: TooLong | TooLarge | None = None
+
+
+@dataclass(slots=True)
+class _News:
+    """What the store is to hear with the next draw."""
+
+    corrections: list[list[Correction]]
+    freed: int = 0
+    succeeded: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.freed or self.succeeded or any(self.corrections))
 
 
 class Gate:
-    """One quota in one process. `stopping` ends every wait; `max_waiting` bounds the slots that wait here."""
+    """One sequence of quotas in one process. `stopping` ends every wait; `workers` are the processes alive."""
 
     def __init__(
         self,
-        quota: str,
-        limits: QuotaLimits,
+        quotas: Sequence[str],
+        confs: Sequence[QuotaLimits],
         store: QuotaStore,
         owner: str,
+        holds: Holds,
         *,
-        max_waiting: int,
+        workers: Callable[[], int],
         stopping: Callable[[], bool],
     ) -> None:
-        self.quota, self.limits = quota, limits
-        self._store, self._owner, self._stopping = store, owner, stopping
-        self._max_waiting = max_waiting
+        self.quotas, self._confs = tuple(quotas), tuple(confs)
+        self._store, self._owner, self._holds = store, owner, holds
+        self._workers, self._stopping = workers, stopping
         self._lock = threading.Lock()
         self._queue: deque[_Waiter] = deque()
+        self._wake = threading.Event()
         self._drawing = False
-        self._held_until = 0.0  # monotonic
+        self._registered = False
+        self._news = self._no_news()
+        self._drew_at: float | None = None
+        self._rpm = 0
         self._binding = ""
-        self._checked_at = 0.0
-        rpm = limits.requests_per_minute
-        self._ahead_ms = 500 if rpm is None or rpm >= PACED_RPM else 1_500
-        self._gap_ms = 60_000 / rpm if rpm else 0.0
 
-    def is_open(self) -> bool:
-        """Whether a call may go at once: no limit, and no hold known."""
-        return self.limits.unlimited and self.held_ms() == 0
+    # -- for the tasks --------------------------------------------------------------------------------------
 
-    def held_ms(self) -> int:
-        """How long the quota is held for the fleet, as this process knows it (checked twice a second)."""
-        now = time.monotonic()
-        if self._held_until <= now and now - self._checked_at > HOLD_CHECK_S:
-            self._checked_at = now
-            self.learn_hold(self._store.held_ms(self.quota))
-        return max(0, int((self._held_until - now) * 1000))
-
-    def learn_hold(self, for_ms: int) -> None:
-        if for_ms > 0:
-            self._held_until = max(self._held_until, time.monotonic() + for_ms / 1000)
-            self._binding = "hold"
-
-    def hold(self, for_ms: int) -> None:
-        """A refusal was seen: nothing goes out for a while, on the whole fleet."""
-        self.learn_hold(self._store.hold(self.quota, for_ms))
-
-    def wait(self, patience_s: float) -> Permit | TooLong:
-        """Wait for a permit, at most `patience_s`. Raises StoreUnavailable."""
+    def wait(self, patience_s: float, tokens: int = 0, usual: int = 0) -> Permit | TooLong | TooLarge:
+        """Wait for a permit, at most `patience_s`. `tokens` is what is drawn, `usual` what is likely needed."""
         started = time.monotonic()
+        waiter = _Waiter(tokens, usual or tokens)
+        place = self.quotas[-1]
+        if not self._holds.enter(place):
+            return TooLong(self._estimate_ms(), 0, self._binding)
+        try:
+            return self._waited(waiter, started, patience_s)
+        finally:
+            self._holds.leave(place)
 
+    def _waited(self, waiter: _Waiter, started: float, patience_s: float) -> Permit | TooLong | TooLarge:
         def waited_ms() -> int:
             return int((time.monotonic() - started) * 1000)
 
+        first = True
         while True:
-            held = self.held_ms()
-            if held > patience_s * 1000:
-                return TooLong(held, waited_ms(), "hold")
-            if self.limits.unlimited:
-                if held == 0:
-                    return Permit(waited_ms())
-                if self._stopping():
-                    return TooLong(held, waited_ms(), "hold")
-                time.sleep(min(SLICE_S, held / 1000))
-                continue
-            waiter = self._enter()
-            if waiter is None:
-                return TooLong(self._estimate_ms(), waited_ms(), self._binding)
+            held_ms, why = self._holds.held(self.quotas)
+            if held_ms > (started + patience_s - time.monotonic()) * 1000:
+                return TooLong(held_ms, waited_ms(), why)
+            self._enter(waiter, at_head=not first)
+            first = False
             if not self._await(waiter, started + patience_s):
-                return TooLong(waiter.refused_ms or self._estimate_ms(), waited_ms(), self._binding)
+                refusal = waiter.refusal
+                if isinstance(refusal, TooLarge):
+                    return refusal
+                due_ms = refusal.due_ms if refusal else self._estimate_ms()
+                return TooLong(due_ms, waited_ms(), refusal.binding if refusal else self._binding)
             if self._reached(waiter):
-                return Permit(waited_ms())
-            self.done()  # void: too late for its slot; draw another
+                return Permit(waited_ms(), waiter.buckets, waiter.tokens)
+            self._give_back(waiter)  # void: too late for its slot, or the quota is held since
 
-    def done(self) -> None:
-        """The call ended; its place among the calls in flight is free."""
-        if self.limits.concurrency is not None:
-            self._store.free(self.quota, self._owner)
+    def done(self, permit: Permit, tokens: int | None, *, answered: bool) -> None:
+        """The call ended. `tokens` is its input as the provider counted it, None where it did not say."""
+        change = tokens - permit.tokens if tokens is not None and permit.tokens else 0
+        self._tell(permit.buckets, 0, change, answered)
 
-    def _enter(self) -> _Waiter | None:
+    def unused(self, permit: Permit) -> None:
+        """No call was made: the permit goes back."""
+        self._tell(permit.buckets, -1, -permit.tokens, False)
+
+    # -- waiting --------------------------------------------------------------------------------------------
+
+    def _enter(self, waiter: _Waiter, *, at_head: bool) -> None:
         with self._lock:
-            if len(self._queue) >= self._max_waiting:
-                return None
-            waiter = _Waiter()
-            self._queue.append(waiter)
-            if not self._drawing:
-                self._drawing = True
-                threading.Thread(target=self._draw, name=f"gate {self.quota}", daemon=True).start()
-            return waiter
+            waiter.go.clear()
+            waiter.slot_at = waiter.refusal = None
+            if at_head:
+                self._queue.appendleft(waiter)  # it has waited already
+            else:
+                self._queue.append(waiter)
+            self._start()
+
+    def _start(self) -> None:
+        """Have somebody draw. Under the lock."""
+        if not self._drawing:
+            self._drawing = True
+            threading.Thread(target=self._draw, name=f"gate {self.quotas[-1]}", daemon=True).start()
+        elif len(self._queue) == 1:
+            self._wake.set()
 
     def _await(self, waiter: _Waiter, deadline: float) -> bool:
         """True: a slot is ours. Whoever gives up while a slot is being handed over keeps the slot."""
-        while not waiter.go.wait(SLICE_S):
+        while not waiter.go.wait(min(SLICE_S, max(0.001, deadline - time.monotonic()))):
             if time.monotonic() < deadline and not self._stopping():
                 continue
             with self._lock:
@@ -144,48 +184,149 @@ class Gate:
 
     def _reached(self, waiter: _Waiter) -> bool:
         assert waiter.slot_at is not None
-        time.sleep(max(0.0, waiter.slot_at - time.monotonic()))
-        return time.monotonic() - waiter.slot_at <= LATE_S
+        while (left := waiter.slot_at - time.monotonic()) > 0:
+            time.sleep(min(SLICE_S, left))
+        return time.monotonic() - waiter.slot_at <= LATE_S and self._holds.held(self.quotas)[0] == 0
+
+    def _give_back(self, waiter: _Waiter) -> None:
+        self._tell(waiter.buckets, -1, -waiter.tokens, False)
+
+    def _tell(self, buckets: Sequence[int], requests: int, tokens: int, answered: bool) -> None:
+        with self._lock:
+            self._news.freed += 1
+            self._news.succeeded += answered
+            if requests or tokens:
+                for mine, bucket in zip(self._news.corrections, buckets, strict=True):
+                    mine.append(Correction(bucket, requests, tokens))
+            self._start()
+            if self._binding == "concurrency" and self._queue:
+                self._wake.set()
 
     def _estimate_ms(self) -> int:
-        return max(
-            1_000, int(len(self._queue) * self._gap_ms), int((self._held_until - time.monotonic()) * 1000)
-        )
+        """Until the last who waits here has gone, about."""
+        held_ms = self._holds.held(self.quotas)[0]
+        share = self._rpm / max(1, self._workers())
+        return max(1_000, held_ms, int(len(self._queue) * 60_000 / share) if share else 0)
+
+    # -- drawing --------------------------------------------------------------------------------------------
 
     def _draw(self) -> None:
-        """Runs while somebody waits: one draw for all who wait, then their slots in order."""
+        """Runs while somebody waits or there is something to tell."""
+        next_at = 0.0
         while True:
+            self._pause(next_at)
             with self._lock:
-                if not self._queue:
+                if not self._queue and not self._news:
                     self._drawing = False
                     return
-                wanted = min(BLOCK, len(self._queue))
+                waiters = [waiter for waiter, _ in zip(self._queue, range(self._block()), strict=False)]
+                news, self._news = self._news, self._no_news()
             try:
-                drawn = self._store.draw(self.quota, self._owner, wanted, self.limits, self._ahead_ms)
-            except StoreUnavailable:
-                time.sleep(SLICE_S)
+                granted = self._ask(waiters, news)
+            except BatchqError as exc:
+                log.debug("gate %s: %s", self.quotas[-1], exc)
+                self._remember(news)
+                if self._stopping():
+                    with self._lock:
+                        self._drawing = False
+                    return
+                next_at = time.monotonic() + SLICE_S
                 continue
-            self._hand_out(drawn)
-            if not drawn.slots_ms:
-                time.sleep(min(SLICE_S, drawn.wait_ms / 1000))
+            next_at = self._drew_at + self._hand_out(waiters, granted) if self._drew_at else 0.0
 
-    def _hand_out(self, drawn: Drawn) -> None:
+    def _pause(self, until: float) -> None:
+        """Until the time has come, or somebody new is alone in the queue, or a call in flight ended."""
+        self._wake.clear()
+        while (left := until - time.monotonic()) > 0:
+            if self._wake.wait(min(SLICE_S, left)):
+                self._wake.clear()
+                if self._binding == "concurrency" or left > PAUSE_S:
+                    time.sleep(min(left, QUICK_S / 2))
+                    return
+            if self._stopping() and self._news:
+                return
+
+    def _ask(self, waiters: Sequence[_Waiter], news: _News) -> Granted:
+        if not self._registered:
+            self._store.register(self.quotas)
+            self._registered = True
         now = time.monotonic()
-        unused = 0
+        asked = Asked(
+            owner=self._owner,
+            costs=tuple(waiter.tokens for waiter in waiters),
+            ahead_ms=AHEAD_MS,
+            day_ends=self._store.day_ends(),
+            elapsed_ms=None if self._drew_at is None else int((now - self._drew_at) * 1000),
+            freed=news.freed,
+            succeeded=news.succeeded,
+        )
+        granted = self._store.draw(self.quotas, self._confs, asked, news.corrections)
+        self._drew_at = now
+        return granted
+
+    def _remember(self, news: _News) -> None:
         with self._lock:
-            self._binding = drawn.binding
-            for slot in drawn.slots_ms:
-                if not self._queue:
-                    unused += 1
+            self._news.freed += news.freed
+            self._news.succeeded += news.succeeded
+            for mine, theirs in zip(self._news.corrections, news.corrections, strict=True):
+                mine.extend(theirs)
+
+    def _block(self) -> int:
+        """This process's part of what goes ahead of now, with some to spare: else one worker hoards."""
+        if not self._rpm:
+            return BLOCK
+        share = self._rpm / 60_000 * AHEAD_MS / max(1, self._workers())
+        return max(1, min(BLOCK, math.ceil(1.2 * share)))
+
+    def _hand_out(self, waiters: Sequence[_Waiter], granted: Granted) -> float:
+        """Give the slots to those they were drawn for. Returns the seconds to the next draw, from the last."""
+        now = time.monotonic()
+        lost: list[_Waiter] = []
+        with self._lock:
+            self._rpm, self._binding = granted.rpm, granted.binding
+            for waiter, slot in zip(waiters, granted.slots_ms, strict=False):
+                waiter.buckets = tuple((clock + slot) // BUCKET_MS for clock in granted.clocks_ms)
+                if waiter not in self._queue:
+                    lost.append(waiter)  # it gave up meanwhile
                     continue
-                waiter = self._queue.popleft()
+                self._queue.remove(waiter)
                 waiter.slot_at = now + slot / 1000
                 waiter.go.set()
-            if drawn.binding == "hold":
-                self._held_until = max(self._held_until, now + drawn.wait_ms / 1000)
-                while self._queue:
-                    waiter = self._queue.popleft()
-                    waiter.refused_ms = drawn.wait_ms
-                    waiter.go.set()
-        if unused and self.limits.concurrency is not None:
-            self._store.free(self.quota, self._owner, unused)
+            if granted.binding == "too_large":
+                self._refuse_large(waiters[0], granted)
+        for waiter in lost:
+            self._give_back(waiter)
+        if granted.binding in ("hold", "capacity", "day", "requests_per_day", "paused"):
+            self._learn_hold(granted)
+            return min(LONGEST_S, granted.wait_ms / 1000)
+        if not granted.wait_ms:
+            near = not granted.slots_ms or granted.slots_ms[-1] <= AT_ONCE_MS
+            return QUICK_S if near else PAUSE_S
+        if granted.binding == "concurrency":
+            return granted.wait_ms / 1000
+        return min(LONGEST_S, max(PAUSE_S, granted.wait_ms / 1000))
+
+    def _refuse_large(self, waiter: _Waiter, granted: Granted) -> None:
+        """One whose upper estimate alone is too large is drawn as the whole minute. Under the lock."""
+        if waiter not in self._queue:
+            return
+        if waiter.usual <= granted.limit:
+            waiter.tokens = granted.limit
+            return
+        self._queue.remove(waiter)
+        waiter.refusal = TooLarge(self.quotas[granted.bound], granted.limit, waiter.usual)
+        waiter.go.set()
+
+    def _learn_hold(self, granted: Granted) -> None:
+        """Nothing goes for a while: whoever has not the patience for it may leave now."""
+        self._holds.learn(self.quotas[granted.bound], granted.wait_ms, granted.binding)
+        if granted.wait_ms <= LONGEST_S * 1000:
+            return
+        with self._lock:
+            waiting, self._queue = list(self._queue), deque()
+            for waiter in waiting:
+                waiter.refusal = TooLong(granted.wait_ms, 0, granted.binding)
+                waiter.go.set()
+
+    def _no_news(self) -> _News:
+        return _News([[] for _ in self.quotas])

@@ -1,60 +1,116 @@
-"""The gates of one process: which quotas a call draws on, and in which order."""
+"""The gates of one process: which quotas a call draws on, and what is learnt from each call."""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from batchq.flow.gate import Gate, Permit, TooLong
+from batchq.core import tokens
+from batchq.core.quota import QuotaLimits
+from batchq.core.records import Usage
+from batchq.flow.gate import Gate, Permit, TooLarge, TooLong
+from batchq.flow.holds import Holds
+from batchq.operations.base import Call
+from batchq.operations.media import media_type
 from batchq.settings import QuotaSettings, Settings
 from batchq.store.jobs import JobSpec, Lane
-from batchq.store.quotas import QuotaLimits, QuotaStore
+from batchq.store.quotas import QuotaStore, QuotaView
+
+LATENCY_WEIGHT = 0.1  # of the newest call in the usual latency
+
+
+@dataclass(slots=True)
+class Experience:
+    """What a process has seen of an operation with a model. `latency_s` None: nothing yet."""
+
+    ratio: tokens.Ratio
+    latency_s: float | None = None
+
+    def note(self, latency_s: float) -> None:
+        before = self.latency_s
+        self.latency_s = latency_s if before is None else before + LATENCY_WEIGHT * (latency_s - before)
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """The gates of one lane: its job's own limits, its queue's, its model's. The provider's comes last, since
-    its permits are void half a second after their slot."""
+    """What a call of one lane must pass. `quotas` in order: its job's own, its queue's, its model's; all are
+    drawn together. `gate` None: nothing limits it."""
 
-    gates: tuple[Gate, ...]
-    model: Gate | None  # the provider's quota; None: the operation asks no model
+    gate: Gate | None
+    quotas: tuple[str, ...]
+    model: str | None  # the provider's quota; None: the operation asks no model
+    holds: Holds
+    experience: Experience
+
+    @property
+    def shared(self) -> str | None:
+        """The quota whose window the lane shares with others'; None: its queue is all they share."""
+        return self.quotas[-1] if self.quotas and not self.quotas[-1].startswith("job:") else None
 
     def is_open(self) -> bool:
-        """Whether a call may go at once."""
-        return all(gate.is_open() for gate in self.gates)
+        """Whether a call may go without a permit."""
+        return self.gate is None
 
-    def held_ms(self) -> int:
-        """How long nothing may go: the longest hold of its gates."""
-        return max((gate.held_ms() for gate in self.gates), default=0)
+    def counts_tokens(self) -> bool:
+        """Whether an estimate is needed."""
+        return any(view.limits.tokens_per_minute is not None for view in self.views())
 
-    def wait(self, patience_s: float) -> Permit | TooLong:
-        """A permit of every gate, or none."""
-        waited_ms = 0
-        passed: list[Gate] = []
-        for gate in self.gates:
-            permit = gate.wait(max(0.0, patience_s - waited_ms / 1000))
-            waited_ms += permit.waited_ms
-            if isinstance(permit, TooLong):
-                for one in passed:
-                    one.done()
-                return TooLong(permit.due_ms, waited_ms, permit.binding)
-            passed.append(gate)
-        return Permit(waited_ms)
+    def views(self) -> list[QuotaView]:
+        """How its quotas stand, at most half a second old. Raises StoreUnavailable."""
+        return [self.holds.view(quota) for quota in self.quotas]
 
-    def done(self) -> None:
-        for gate in self.gates:
-            gate.done()
+    def rpm(self) -> int | None:
+        """Requests a minute of its tightest quota; None: none is known."""
+        known = [rpm for view in self.views() if (rpm := view.limits.requests_per_minute) is not None]
+        return min(known, default=None)
+
+    def estimate(self, call: Call) -> tokens.Estimate:
+        """Input tokens that the call will have."""
+        texts = [call.input, {k: v for k, v in call.options.items() if k in ("prompt", "system_instruction")}]
+        raw = tokens.of_texts(*texts)
+        if call.schema is not None:
+            raw += len(json.dumps(call.schema)) // tokens.BYTES_A_TOKEN
+        if call.blob is not None:
+            raw += tokens.of_file(call.blob.data, media_type(call.blob.data))
+        return self.experience.ratio.estimate(raw)
+
+    def wait(self, patience_s: float, upper: int, usual: int) -> Permit | TooLong | TooLarge:
+        if self.gate is None:
+            return Permit(0)
+        return self.gate.wait(patience_s, upper, usual)
+
+    def done(self, permit: Permit, estimate: tokens.Estimate | None, usage: Usage, *, answered: bool) -> None:
+        """The call ended; its real usage settles the account and teaches the estimate."""
+        real = usage.input_tokens or None
+        if estimate is not None and real is not None:
+            self.experience.ratio.learn(estimate.raw, real)
+        if self.gate is not None:
+            self.gate.done(permit, real, answered=answered)
+
+    def unused(self, permit: Permit) -> None:
+        if self.gate is not None:
+            self.gate.unused(permit)
 
 
 def limits_of(settings: QuotaSettings | None) -> QuotaLimits:
     if settings is None:
         return QuotaLimits()
-    return QuotaLimits(settings.requests_per_minute, settings.concurrency)
+    return QuotaLimits(
+        settings.requests_per_minute,
+        settings.concurrency,
+        settings.tokens_per_minute,
+        settings.requests_per_day,
+    )
 
 
 def job_quota(job_id: str) -> str:
     return f"job:{job_id}"
+
+
+def queue_quota(queue: str) -> str:
+    return f"queue:{queue}"
 
 
 def model_quota(project: str, model: str) -> str:
@@ -72,44 +128,57 @@ class Gates:
         *,
         project: str,
         slots: int,
+        workers: Callable[[], int],
         stopping: Callable[[], bool],
     ) -> None:
         self._settings, self._store, self._owner, self._project = settings, store, owner, project
-        self._max_waiting = max(1, slots // 2)
-        self._stopping = stopping
-        self._gates: dict[str, Gate] = {}
+        self._workers, self._stopping = workers, stopping
+        self.holds = Holds(store, max(1, slots // 2))
+        self._gates: dict[tuple[str, ...], Gate] = {}
+        self._experience: dict[tuple[str, str | None], Experience] = {}
         self._lock = threading.Lock()
 
-    def of(self, spec: JobSpec, lane: Lane) -> Passage:
-        gates = []
-        own = QuotaLimits(spec.rpm, spec.concurrency)
+    def of(self, spec: JobSpec, lane: Lane, project: str | None = None) -> Passage:
+        """`project` is told where this process has none of its own: submitters ask for the workers'."""
+        chain = self._chain(spec, lane, self._project if project is None else project)
+        quotas = tuple(chain)
+        model = quotas[-1] if lane.model is not None else None
+        key = (lane.operation, lane.model)
+        with self._lock:
+            experience = self._experience.get(key)
+            if experience is None:
+                experience = self._experience[key] = Experience(tokens.Ratio())
+            gate = self._gates.get(quotas)
+            if gate is None and quotas:
+                gate = self._gates[quotas] = Gate(
+                    quotas,
+                    list(chain.values()),
+                    self._store,
+                    self._owner,
+                    self.holds,
+                    workers=self._workers,
+                    stopping=self._stopping,
+                )
+        return Passage(gate, quotas, model, self.holds, experience)
+
+    def _chain(self, spec: JobSpec, lane: Lane, project: str) -> dict[str, QuotaLimits]:
+        """The quotas of a lane and what this process's settings say of them."""
+        chain: dict[str, QuotaLimits] = {}
+        own = QuotaLimits(spec.rpm, spec.concurrency, spec.tpm)
         if not own.unlimited:
-            gates.append(self._gate(job_quota(spec.id), own))
+            chain[job_quota(spec.id)] = own
         queue = self._settings.operation(lane.operation).queue or lane.operation
-        shared = limits_of(self._settings.queues.get(queue))
-        if not shared.unlimited:
-            gates.append(self._gate(f"queue:{queue}", shared))
-        model = None
+        if queue in self._settings.queues:
+            chain[queue_quota(queue)] = limits_of(self._settings.queues[queue])
         if lane.model is not None:
-            quota = model_quota(self._project, lane.model)
-            model = self._gate(quota, limits_of(self._settings.quotas.get(lane.model)))
-            gates.append(model)
-        return Passage(tuple(gates), model)
+            limits = limits_of(self._settings.quotas.get(lane.model))
+            chain[model_quota(project, lane.model)] = replace(
+                limits, learns=limits.requests_per_minute is None
+            )
+        return chain
 
     def forget(self, job_id: str) -> None:
         with self._lock:
-            self._gates.pop(job_quota(job_id), None)
-
-    def _gate(self, quota: str, limits: QuotaLimits) -> Gate:
-        with self._lock:
-            gate = self._gates.get(quota)
-            if gate is None:
-                gate = self._gates[quota] = Gate(
-                    quota,
-                    limits,
-                    self._store,
-                    self._owner,
-                    max_waiting=self._max_waiting,
-                    stopping=self._stopping,
-                )
-            return gate
+            for quotas in [quotas for quotas in self._gates if quotas[0] == job_quota(job_id)]:
+                del self._gates[quotas]
+        self.holds.forget(job_quota(job_id))

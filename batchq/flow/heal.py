@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from batchq.core.lifecycle import ENDED, JobState
 from batchq.errors import BatchqError, NewerData, NotFound
 from batchq.flow.advance import advance, finish
-from batchq.flow.gates import job_quota
 from batchq.flow.walk import Walk
 from batchq.store.fleet import Weather
 from batchq.store.jobs import JobSpec
@@ -39,6 +38,7 @@ def sweep(walk: Walk) -> bool:
     if not walk.fleet.lock(walk.incarnation, ttl_ms):
         return False
     this = _look_around(walk)
+    _free_slots(walk, this)
     for job_id in walk.jobs.due(JOBS_A_ROUND):
         if walk.stopping or not walk.fleet.lock(walk.incarnation, ttl_ms):
             return True
@@ -64,6 +64,13 @@ def _look_around(walk: Walk) -> Round:
         )
     alive = tuple(one.incarnation for one in beats if weather.now_ms - one.beat_ms <= lease_ms)
     return Round(weather, alive)
+
+
+def _free_slots(walk: Walk, this: Round) -> None:
+    """Calls in flight of processes that died are none any more."""
+    if this.weather.now_ms >= this.weather.grace_until_ms:
+        for quota in walk.quotas.names():
+            walk.quotas.clear_owners(quota, this.alive)
 
 
 def _sweep_unknown(walk: Walk, job_id: str) -> int | None:
@@ -110,8 +117,6 @@ def _sweep_job(walk: Walk, job_id: str, this: Round) -> int | None:
         )
     for shard in healed.shards:
         walk.items.compact(job_id, shard)
-    if spec.concurrency is not None:
-        walk.quotas.clear_owners(job_quota(job_id), this.alive)
     advance(walk, job_id)
     if state is JobState.CANCELLED and finish(walk, spec):
         return None

@@ -11,9 +11,10 @@ from batchq.core import latency, retry
 from batchq.core.lifecycle import SETTLED_BYTE, ItemState
 from batchq.core.pricing import cost_usd
 from batchq.core.records import Answer, Attempt, ErrorInfo, FileRef, Outcome, Usage
+from batchq.core.tokens import Estimate
 from batchq.errors import BatchqError, NewerData, NotFound, ProviderError, Rejected, Unavailable
 from batchq.flow.advance import advance
-from batchq.flow.gate import TooLong
+from batchq.flow.gate import Permit, TooLarge, TooLong
 from batchq.flow.gates import Passage
 from batchq.flow.ledger import Consequences, LaneLedger
 from batchq.flow.patience import GaveUp, patiently
@@ -36,6 +37,8 @@ log = logging.getLogger("batchq")
 
 SUSPECT_CRASHES = 2  # an item under which so many workers died runs as the only suspect of its process
 SUSPECT_WAIT_MS = 1_000
+UNLIMITED = Permit(0)
+HELD_MS = 5_000  # an item of a held quota comes back after this at most; it goes out again when the hold ends
 MESSAGE_LIMIT = 2_000  # characters of an error kept with an item
 
 
@@ -67,6 +70,8 @@ class _Task:
     lease: Lease
     ledger: LaneLedger
     passage: Passage
+    permit: Permit = UNLIMITED
+    estimate: Estimate | None = None  # of its input tokens; None: no quota counts them
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class _Asked:
     began_ms: int
     duration_ms: int
     usage: Usage
+    called: bool = True
 
 
 def process_item(message: ItemMessage, walk: Walk) -> SendAgain | None:
@@ -129,27 +135,57 @@ def _claim(message: ItemMessage, walk: Walk) -> _Task | None:
 
 
 def _pass_gate(task: _Task, walk: Walk) -> _Task | None:
-    permit = patiently(lambda: task.passage.wait(walk.settings.permit_wait_s), walk.stop.is_set)
+    estimate = _estimate(task, walk)
+    upper, usual = (estimate.upper, estimate.usual) if estimate is not None else (0, 0)
+    permit = task.passage.wait(walk.settings.permit_wait_s, upper, usual)
+    if isinstance(permit, TooLarge):
+        _refuse(task, walk, permit)
+        return None
     if isinstance(permit, TooLong):
-        _give_back(task, walk, permit.due_ms if not walk.stopping else 0)
+        _give_back(task, walk, min(HELD_MS, permit.due_ms) if not walk.stopping else 0)
         return None
     answer = task.ledger.mark_begun(task.lease)
     if answer != "ok":
-        _call_ended(task)
+        task.passage.unused(permit)
         if answer != "stale":
             _give_back(task, walk, 0)
         return None
     lease = replace(
         task.lease, attempts=task.lease.attempts + 1, waited_ms=task.lease.waited_ms + permit.waited_ms
     )
-    return replace(task, lease=lease)
+    return replace(task, lease=lease, permit=permit, estimate=estimate)
+
+
+def _estimate(task: _Task, walk: Walk) -> Estimate | None:
+    """Before the permit, since what the item needs is part of what is drawn."""
+    if not patiently(task.passage.counts_tokens, walk.stop.is_set):
+        return None
+    item = walk.shard_patiently(task.spec.id, task.lease.shard).at(task.lease.position)
+    try:
+        return task.passage.estimate(_call(task, walk, item))
+    except (ProviderError, BatchqError):
+        return None  # a file that cannot be read: the call itself will say why
+
+
+def _refuse(task: _Task, walk: Walk, too_large: TooLarge) -> None:
+    """It would never fit: say so before anything is sent."""
+    message = (
+        f"about {too_large.tokens:,} input tokens are more than the {too_large.limit:,} a minute that quota "
+        f"{too_large.quota} allows: split the item, or raise the quota (batchq quotas set)"
+    )
+    error = Rejected(message, kind="TOO_LARGE")
+    asked = _Asked(None, error, int(time.time() * 1000), 0, Usage(), called=False)
+    decision = retry.GiveUp(ItemState.FAILED, error.kind, message)
+    _settle(task, walk, asked, _failure(task, walk, asked, decision))
 
 
 def _run(task: _Task, walk: Walk) -> SendAgain | None:
     try:
         asked = _ask(task, walk)
-    finally:
-        _call_ended(task)
+    except BaseException:
+        task.passage.done(task.permit, None, Usage(), answered=False)
+        raise
+    task.passage.done(task.permit, task.estimate, asked.usage, answered=asked.answer is not None)
     if asked.answer is not None:
         _settle(task, walk, asked, _success(task, walk, asked, asked.answer))
         return None
@@ -169,17 +205,26 @@ def _run(task: _Task, walk: Walk) -> SendAgain | None:
             return None
         case retry.Again(delay_ms):
             return _release(task, walk, asked, ReleaseKind.RETRY, delay_ms)
-        case retry.Limited(delay_ms, hold_ms, charged_ms):
-            if task.passage.model is not None:
-                task.passage.model.hold(hold_ms)
-            return _release(task, walk, asked, ReleaseKind.LIMITED, delay_ms, charged_ms)
+        case retry.Limited():
+            return _limited(task, walk, asked, decision)
         case retry.Unserved(why):
             return _release(task, walk, asked, ReleaseKind.FATAL, 0, why=why)
 
 
-def _call_ended(task: _Task) -> None:
-    """Its place among the calls in flight is free. Redis may be away: the answer at hand waits for it anyway."""
-    patiently(task.passage.done, lambda: False)
+def _limited(task: _Task, walk: Walk, asked: _Asked, limited: retry.Limited) -> SendAgain | None:
+    """The quota learns of the refusal first, for the whole fleet; the item waits as long as that says."""
+    delay_ms, model = limited.delay_ms, task.passage.model
+    if model is not None:
+        # capacity has no time of its own: the quota's breaker knows
+        for_ms = 0 if limited.kind == "capacity" else limited.hold_ms
+        held_ms = patiently(
+            lambda: walk.quotas.refuse(model, limited.kind, for_ms, limited.learnt), lambda: False
+        )
+        walk.gates.holds.learn(model, held_ms, limited.kind)
+        delay_ms = held_ms + limited.delay_ms - limited.hold_ms
+        if limited.kind == "day":
+            delay_ms = HELD_MS
+    return _release(task, walk, asked, ReleaseKind.LIMITED, delay_ms, limited.charged_ms)
 
 
 # -- the call -----------------------------------------------------------------------------------------------
@@ -205,6 +250,7 @@ def _ask(task: _Task, walk: Walk) -> _Asked:
             f"{type(exc).__name__}: an unexpected error, see the worker's log", kind="INTERNAL"
         )
     duration_ms = int((time.monotonic() - clock) * 1000)
+    task.passage.experience.note(duration_ms / 1000)
     usage = answer.usage if answer is not None else getattr(error, "usage", None) or Usage()
     return _Asked(answer, error, began, duration_ms, usage)
 
@@ -290,7 +336,7 @@ def _settle(task: _Task, walk: Walk, asked: _Asked, outcome: Outcome) -> None:
         nonce=task.lease.nonce,
         byte=SETTLED_BYTE[outcome.status],
         outcome=pack_outcome(outcome),
-        bucket=latency.bucket_of(asked.duration_ms),
+        bucket=latency.bucket_of(asked.duration_ms) if asked.called else None,
         duration_ms=asked.duration_ms,
         usage=outcome.usage,
         cost_usd=outcome.cost_usd,

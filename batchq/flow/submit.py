@@ -52,6 +52,7 @@ class Submission:
     priority: int = 5
     rpm: int | None = None
     concurrency: int | None = None
+    tpm: int | None = None
     deadline: float | None = None  # Unix seconds
     metadata: JsonObject = field(default_factory=dict)
     retention_ms: int = 0  # after the end; 0: for ever
@@ -108,7 +109,7 @@ def submit(
 def _check(walk: Walk, submission: Submission) -> None:
     if not 1 <= submission.priority <= 10:
         raise InputError(f"priority {submission.priority} is not between 1 and 10")
-    for name in ("rpm", "concurrency"):
+    for name in ("rpm", "tpm", "concurrency"):
         value = getattr(submission, name)
         if value is not None and value < 1:
             raise InputError(f"{name} {value} must be at least 1")
@@ -166,6 +167,8 @@ def _fields(submission: Submission) -> dict[str, str | int]:
         fields["schema"] = json.dumps(submission.schema)
     if submission.rpm is not None:
         fields["rpm"] = submission.rpm
+    if submission.tpm is not None:
+        fields["tpm"] = submission.tpm
     if submission.concurrency is not None:
         fields["concurrency"] = submission.concurrency
     if submission.deadline is not None:

@@ -18,7 +18,7 @@ from batchq.flow.patience import patiently
 from batchq.operations.base import Operation
 from batchq.settings import Settings
 from batchq.store.codec import Shard
-from batchq.store.fleet import FleetStore
+from batchq.store.fleet import Beat, FleetStore
 from batchq.store.items import ItemStore
 from batchq.store.jobs import JobSpec, JobStore
 from batchq.store.quotas import QuotaStore
@@ -117,7 +117,7 @@ class Walk:
     shards: Lru[tuple[str, int], Shard] = field(default_factory=lambda: Lru(SHARD_BYTES, shard_weight))
     ledger: Ledger = field(init=False)
     gates: Gates = field(init=False)
-    _fleet_view: Timed[dict[str, int]] = field(init=False)
+    _fleet_view: Timed[tuple[Beat, ...]] = field(init=False)
     _weights: dict[str, Timed[dict[str, float]]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -128,9 +128,11 @@ class Walk:
             self.incarnation,
             project=self.project,
             slots=self.slots,
+            workers=self.processes,
             stopping=self.stop.is_set,
         )
-        self._fleet_view = Timed(VIEW_S, self._slots_by_queue)
+        lease_ms = int(self.settings.lease_s * 1000)
+        self._fleet_view = Timed(VIEW_S, lambda: tuple(self.fleet.alive(lease_ms)))
 
     @property
     def stopping(self) -> bool:
@@ -155,17 +157,21 @@ class Walk:
 
     def slots_of(self, queue: str) -> int:
         """Items that the live workers of a queue run at once; 0: nobody consumes it."""
-        return self._fleet_view.get().get(queue, 0)
+        return sum(beat.slots for beat in self._fleet_view.get() if queue in beat.queues)
 
-    def weights_of(self, queue: str) -> dict[str, float]:
-        view = self._weights.get(queue)
+    def processes(self) -> int:
+        """Live processes that run items: those that a quota is divided among."""
+        return sum(beat.slots > 0 for beat in self._fleet_view.get())
+
+    def project_of(self, queue: str) -> str:
+        """Whose quota the calls of a queue count against: this process's, else that of who consumes it."""
+        if self.project:
+            return self.project
+        return next((beat.project for beat in self._fleet_view.get() if queue in beat.queues), "")
+
+    def weights_of(self, shared: str) -> dict[str, float]:
+        """The lanes with work for a quota (or queue), by weight."""
+        view = self._weights.get(shared)
         if view is None:
-            view = self._weights[queue] = Timed(VIEW_S, lambda: self.fleet.weights(queue))
+            view = self._weights[shared] = Timed(VIEW_S, lambda: self.fleet.weights(shared))
         return view.get()
-
-    def _slots_by_queue(self) -> dict[str, int]:
-        slots: dict[str, int] = {}
-        for beat in self.fleet.alive(int(self.settings.lease_s * 1000)):
-            for queue in beat.queues:
-                slots[queue] = slots.get(queue, 0) + beat.slots
-        return slots

@@ -43,6 +43,7 @@ class JobSpec:
     priority: int
     rpm: int | None
     concurrency: int | None
+    tpm: int | None  # input tokens a minute
     deadline_ms: int | None
     total: int
     shards: int
@@ -171,6 +172,7 @@ class JobStore:
             priority=int(raw.get("priority", 5)),
             rpm=_optional_int(raw.get("rpm")),
             concurrency=_optional_int(raw.get("concurrency")),
+            tpm=_optional_int(raw.get("tpm")),
             deadline_ms=_optional_int(raw.get("deadline")),
             total=int(raw["total"]),
             shards=int(raw["shards"]),

@@ -112,10 +112,14 @@ class GlobalKeys:
         return f"{self.namespace}:sweep:{schema}"  # STRING, the holder; a lock for each schema
 
     def quota(self, name: str) -> str:
-        return f"{self.namespace}:q:{name}"  # HASH, hold, pace and buckets
+        return f"{self.namespace}:q:{name}"  # HASH, limits, hold, pace and buckets
 
     def quota_slots(self, name: str) -> str:
         return f"{self.namespace}:q:{name}:slots"  # HASH, incarnation -> calls in flight
+
+    @property
+    def quotas(self) -> str:
+        return f"{self.namespace}:quotas"  # SET, names of all that were ever used
 
     def busy(self, queue: str) -> str:
         return f"{self.namespace}:busy:{queue}"  # ZSET, "job:lane" with work -> weight

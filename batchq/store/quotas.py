@@ -1,70 +1,212 @@
-"""Quotas as the fleet shares them: holds, paced permits, calls in flight. Redis's clock decides."""
+"""Quotas as the fleet shares them. What is counted and why says core/quota.py; Redis's clock decides."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from batchq.store.database import Database
+from batchq.core import quota as core
+from batchq.core.quota import Asked, Correction, Granted, QuotaLimits
+from batchq.store.database import Arg, Database
+
+__all__ = ["QuotaLimits", "QuotaStore", "QuotaView"]
+
+FIELDS = {
+    "requests_per_minute": "rpm",
+    "tokens_per_minute": "tpm",
+    "requests_per_day": "rpd",
+    "concurrency": "conc",
+}
+_HEADER = [
+    *(f"{source}_{short}" for source in ("set", "conf", "learnt") for short in FIELDS.values()),
+    *("learns", "paused", "hold", "why", "cap", "skew", "day", "of_day"),
+]
 
 
 @dataclass(frozen=True, slots=True)
-class QuotaLimits:
-    """None: no limit of this kind."""
+class QuotaView:
+    """A quota as it stands. What is used is 0 where it was not asked for."""
 
-    requests_per_minute: int | None = None
-    concurrency: int | None = None
-
-    @property
-    def unlimited(self) -> bool:
-        return self.requests_per_minute is None and self.concurrency is None
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """`slots_ms` are the times, in ms from now, at which one call each may go; none: ask again after `wait_ms`."""
-
-    slots_ms: tuple[int, ...]
-    wait_ms: int
-    binding: str  # what it waits for: hold, requests_per_minute, concurrency, or ""
+    name: str
+    limits: QuotaLimits  # in force
+    set: QuotaLimits  # by a person; 0: no limit
+    configured: QuotaLimits
+    learnt: QuotaLimits  # from refusals
+    paused: bool
+    held_ms: int  # from now; 0: not held
+    why: str  # nothing goes, see core.quota.BINDINGS; "" when it is open
+    slowed_rpm: int  # after refusals; 0: it is not
+    used_requests: int = 0  # of the last minute
+    used_tokens: int = 0
+    used_today: int = 0
+    in_flight: int = 0
 
 
 class QuotaStore:
     def __init__(self, database: Database) -> None:
         self._db = database
+        self.began_ms: int | None = None  # by the store's clock; the settings of who began last hold
+        self.epoch = ""  # tests say which server this is
+        self._days: core.Days = (0, 0, 0)
 
-    def draw(self, quota: str, owner: str, wanted: int, limits: QuotaLimits, ahead_ms: int) -> Drawn:
-        """Permits for up to `wanted` calls; concurrency slots are taken with them (free_slots gives them back)."""
-        keys = [self._db.keys.quota(quota), self._db.keys.quota_slots(quota)]
-        rpm, concurrency = limits.requests_per_minute, limits.concurrency
-        args = [
-            owner,
-            wanted,
-            "" if rpm is None else rpm,
-            "" if concurrency is None else concurrency,
-            ahead_ms,
+    # -- drawing --------------------------------------------------------------------------------------------
+
+    def day_ends(self) -> core.Days:
+        """The Pacific midnights around now; computed anew when one has passed."""
+        now = core.local_ms() if self._db.now_ms is None else self._db.now_ms
+        if not self._days[0] <= now < self._days[1]:
+            self._days = core.pacific_days(now)
+        return self._days
+
+    def draw(
+        self,
+        names: Sequence[str],
+        confs: Sequence[QuotaLimits],
+        asked: Asked,
+        corrections: Sequence[Sequence[Correction]] = (),
+    ) -> Granted:
+        """Permits that every named quota allows. `confs` are their limits in this process's settings."""
+        if self.began_ms is None:
+            self.began_ms = self._db.server_ms()
+        args: list[Arg] = [
+            self._db.now_arg,
+            self.epoch,
+            asked.owner,
+            asked.ahead_ms,
+            "" if asked.elapsed_ms is None else asked.elapsed_ms,
+            ",".join(map(str, asked.day_ends)),
+            ",".join(map(str, asked.costs)),
+            asked.freed,
+            asked.succeeded,
         ]
-        wait, binding, *slots = self._db.run("draw", keys, [self._db.now_arg, *args])
-        return Drawn(tuple(int(slot) for slot in slots), int(wait), binding.decode())
+        for index, conf in enumerate(confs):
+            mine = corrections[index] if corrections else ()
+            came_back = ",".join(f"{one.bucket}:{one.requests}:{one.tokens}" for one in mine)
+            args += (_wire(conf), self.began_ms, came_back)
+        keys = [key for name in names for key in self._keys(name)]
+        wait, binding, bound, limit, rpm, clocks, *slots = self._db.run("draw", keys, args)
+        return Granted(
+            slots_ms=tuple(int(slot) for slot in slots),
+            wait_ms=int(wait),
+            binding=binding.decode(),
+            bound=int(bound),
+            clocks_ms=tuple(int(clock) for clock in clocks.split(b",")),
+            limit=int(limit),
+            rpm=int(rpm),
+        )
 
-    def hold(self, quota: str, for_ms: int) -> int:
-        """Hold a quota for the whole fleet. Returns how long it is held from now, in ms."""
-        return int(self._db.run("hold_quota", [self._db.keys.quota(quota)], [self._db.now_arg, for_ms]))
+    def refuse(self, name: str, kind: str, for_ms: int, learnt: QuotaLimits) -> int:
+        """A call was refused for rate. Returns how long the quota is held from now, in ms."""
+        args: list[Arg] = [self._db.now_arg, kind, for_ms]
+        args += ["" if (value := getattr(learnt, field)) is None else value for field in core.LEARNT]
+        return int(self._db.run("refuse", [self._db.keys.quota(name)], args))
 
-    def held_ms(self, quota: str) -> int:
-        """How long the quota is still held; 0: it is not."""
-        until = self._db.command("HGET", self._db.keys.quota(quota), "hold")
-        return max(0, int(until) - self._db.server_ms()) if until else 0
-
-    def free(self, quota: str, owner: str, n: int = 1) -> None:
-        self._db.run("free_slots", [self._db.keys.quota_slots(quota)], [owner, n])
-
-    def clear_owners(self, quota: str, alive: Sequence[str]) -> None:
-        """Give back the slots of processes that died."""
-        key = self._db.keys.quota_slots(quota)
-        dead = [owner for owner in self._db.command("HKEYS", key) if owner.decode() not in set(alive)]
+    def clear_owners(self, name: str, alive: Sequence[str]) -> None:
+        """Give back the calls in flight of processes that died."""
+        key, living = self._db.keys.quota_slots(name), set(alive)
+        dead = [owner for owner in self._db.command("HKEYS", key) if owner.decode() not in living]
         if dead:
             self._db.command("HDEL", key, *dead)
 
-    def drop(self, quota: str) -> None:
-        self._db.command("UNLINK", self._db.keys.quota(quota), self._db.keys.quota_slots(quota))
+    # -- which there are, and how they stand ----------------------------------------------------------------
+
+    def register(self, names: Sequence[str]) -> None:
+        self._db.command("SADD", self._db.keys.quotas, *names)
+
+    def names(self) -> list[str]:
+        return sorted(name.decode() for name in self._db.command("SMEMBERS", self._db.keys.quotas))
+
+    def drop(self, name: str) -> None:
+        self._db.batch([("UNLINK", *self._keys(name)), ("SREM", self._db.keys.quotas, name)])
+
+    def view(self, name: str, *, live: bool = False) -> QuotaView:
+        """`live` counts what is used too, which reads the whole account."""
+        state, slots = self._keys(name)
+        if not live:
+            values = self._db.command("HMGET", state, *_HEADER)
+            found = {field: value for field, value in zip(_HEADER, values, strict=True) if value is not None}
+            return _view(name, _decoded(found), self._db.server_ms(), 0)
+        raw, flying = self._db.batch([("HGETALL", state), ("HVALS", slots)])
+        known = {field.decode(): value for field, value in raw.items()}
+        return _view(name, _decoded(known), self._db.server_ms(), sum(int(one) for one in flying))
+
+    # -- by hand --------------------------------------------------------------------------------------------
+
+    def set(self, name: str, limits: QuotaLimits) -> None:
+        """These hold over what workers have configured, until `reset`. None: as it is; 0: no limit."""
+        given = {
+            short: value for field, short in FIELDS.items() if (value := getattr(limits, field)) is not None
+        }
+        if given:
+            flat = [part for short, value in given.items() for part in (f"set_{short}", value)]
+            self._keep(name, ("HSET", self._db.keys.quota(name), *flat))
+
+    def reset(self, name: str) -> None:
+        """What was set, what was learnt, and the slowness after refusals go; the settings hold again."""
+        fields = [f"{source}_{short}" for source in ("set", "learnt") for short in FIELDS.values()]
+        self._db.command("HDEL", self._db.keys.quota(name), *fields, "cap", "cap_top", "row")
+
+    def pause(self, name: str) -> None:
+        self._keep(name, ("HSET", self._db.keys.quota(name), "paused", "1"))
+
+    def resume(self, name: str) -> None:
+        """Lift the pause, and whatever else holds the quota."""
+        self._db.command("HDEL", self._db.keys.quota(name), "paused", "hold", "why", "row")
+
+    def _keep(self, name: str, write: tuple[object, ...]) -> None:
+        """What a person says does not expire."""
+        self._db.batch([write, ("PERSIST", self._db.keys.quota(name)), ("SADD", self._db.keys.quotas, name)])
+
+    def _keys(self, name: str) -> tuple[str, str]:
+        return self._db.keys.quota(name), self._db.keys.quota_slots(name)
+
+
+def _wire(limits: QuotaLimits) -> str:
+    parts = ["-" if (value := getattr(limits, field)) is None else str(value) for field in FIELDS]
+    return ",".join([*parts, "1" if limits.learns else "0"])
+
+
+def _decoded(raw: Mapping[str, bytes]) -> dict[str, str]:
+    return {field: value.decode() for field, value in raw.items()}
+
+
+def _limits(raw: Mapping[str, str], source: str) -> QuotaLimits:
+    def of(short: str) -> int | None:
+        text = raw.get(f"{source}_{short}")
+        return None if text is None else int(text)
+
+    return QuotaLimits(of("rpm"), of("conc"), of("tpm"), of("rpd"))
+
+
+def _view(name: str, raw: Mapping[str, str], now_ms: int, in_flight: int) -> QuotaView:
+    def number(field: str) -> int:
+        return int(raw.get(field) or 0)
+
+    def used(letter: str) -> int:
+        now = now_ms + number("skew")
+        buckets = range((now - core.MINUTE_MS) // core.BUCKET_MS, now // core.BUCKET_MS + 1)
+        return sum(int(raw.get(f"{letter}{bucket}", 0)) for bucket in buckets)
+
+    conf = replace(_limits(raw, "conf"), learns=raw.get("learns") == "1")
+    by_hand, learnt = _limits(raw, "set"), _limits(raw, "learnt")
+    limits = core.in_force(by_hand, conf, learnt)
+    paused, held_ms = bool(raw.get("paused")), max(0, number("hold") - now_ms)
+    why = raw.get("why") or "hold" if held_ms else ""
+    used_today = number("of_day") if now_ms < number("day") else 0
+    if limits.requests_per_day is not None and used_today >= limits.requests_per_day:
+        held_ms, why = max(held_ms, number("day") - now_ms), "requests_per_day"
+    return QuotaView(
+        name=name,
+        limits=limits,
+        set=by_hand,
+        configured=conf,
+        learnt=learnt,
+        paused=paused,
+        held_ms=held_ms,
+        why="paused" if paused else why,
+        slowed_rpm=number("cap"),
+        used_requests=used("r"),
+        used_tokens=used("t"),
+        used_today=used_today,
+        in_flight=in_flight,
+    )

@@ -1,4 +1,4 @@
-"""The permits of one quota, on the store's clock: paced, never over in any rolling minute, held when told."""
+"""The permits of quotas, on the store's clock: paced, never over in any rolling minute, all dimensions at once."""
 
 from __future__ import annotations
 
@@ -8,70 +8,296 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from batchq.core import quota as core
+from batchq.core.quota import Asked, Correction, Granted, Quota, QuotaLimits
 from batchq.store.database import Database
-from batchq.store.quotas import QuotaLimits, QuotaStore
+from batchq.store.quotas import QuotaStore
 
 START_MS = 1_800_000_000_000
 
 
+class Bench:
+    """Draws on the real script at times of its own."""
+
+    def __init__(self, database: Database) -> None:
+        database.now_ms = START_MS
+        self.database, self.store = database, QuotaStore(database)
+        self.store.began_ms = START_MS
+
+    @property
+    def now(self) -> int:
+        assert self.database.now_ms is not None
+        return self.database.now_ms
+
+    def pass_time(self, ms: int) -> None:
+        self.database.now_ms = self.now + ms
+
+    def draw(
+        self,
+        costs: int | tuple[int, ...],
+        limits: QuotaLimits,
+        owner: str = "me",
+        *,
+        ahead_ms: int = 1_000,
+        freed: int = 0,
+        corrections: tuple[Correction, ...] = (),
+    ) -> Granted:
+        wanted = (0,) * costs if isinstance(costs, int) else costs
+        asked = Asked(owner, wanted, ahead_ms, core.pacific_days(self.now), freed=freed)
+        return self.store.draw(["q"], [limits], asked, [corrections])
+
+
 @pytest.fixture
-def quotas(database: Database) -> QuotaStore:
-    database.now_ms = START_MS
-    return QuotaStore(database)
+def bench(database: Database) -> Bench:
+    return Bench(database)
+
+
+def most_in_a_minute(calls: list[tuple[int, int]]) -> tuple[int, int]:
+    """Most requests and most tokens in any rolling minute, each call as late as it may be for the worst of it."""
+    calls.sort()
+    requests = tokens = 0
+    slack = core.VALID_MS + core.TRAVEL_MS  # a later call may come so much closer to an earlier one
+    for first in range(len(calls)):
+        window = [cost for at, cost in calls[first:] if at < calls[first][0] + 60_000 + slack]
+        requests, tokens = max(requests, len(window)), max(tokens, sum(window))
+    return requests, tokens
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rpm=st.sampled_from([1, 3, 15, 60, 600, 3_000]),
-    asks=st.lists(st.tuples(st.integers(0, 20_000), st.integers(1, 50)), min_size=1, max_size=60),
+    tpm=st.sampled_from([200, 10_000, 1_000_000]),
+    asks=st.lists(
+        st.tuples(st.integers(0, 20_000), st.lists(st.integers(0, 150), min_size=1, max_size=40)),
+        min_size=1,
+        max_size=50,
+    ),
 )
 def test_never_over_in_any_rolling_minute(
-    quotas: QuotaStore, database: Database, rpm: int, asks: list[tuple[int, int]]
+    database: Database, rpm: int, tpm: int, asks: list[tuple[int, list[int]]]
 ) -> None:
     database.command("FLUSHALL")
-    database.now_ms = START_MS
-    slots: list[int] = []
-    for pause_ms, wanted in asks:
-        database.now_ms += pause_ms
-        drawn = quotas.draw("q", "me", wanted, QuotaLimits(requests_per_minute=rpm), 1_500)
-        slots += [database.now_ms + slot for slot in drawn.slots_ms]
+    bench = Bench(database)
+    limits = QuotaLimits(requests_per_minute=rpm, tokens_per_minute=tpm)
+    calls: list[tuple[int, int]] = []
+    for pause_ms, costs in asks:
+        bench.pass_time(pause_ms)
+        drawn = bench.draw(tuple(costs), limits)
+        calls += [(bench.now + slot, cost) for slot, cost in zip(drawn.slots_ms, costs, strict=False)]
         assert drawn.slots_ms or drawn.wait_ms > 0
-    for first in range(len(slots)):
-        within = sum(1 for slot in slots[first:] if slot < slots[first] + 60_000)
-        assert within <= rpm
+    requests, tokens = most_in_a_minute(calls)
+    assert requests <= rpm
+    assert tokens <= tpm
 
 
-def test_permits_are_paced_and_a_busy_quota_is_used_up(quotas: QuotaStore, database: Database) -> None:
+@pytest.mark.parametrize("rpm", [600, 6_000])
+def test_a_busy_quota_is_used_to_98_percent_without_bursts(bench: Bench, rpm: int) -> None:
     slots: list[int] = []
-    assert database.now_ms is not None
-    while database.now_ms < START_MS + 180_000:
-        drawn = quotas.draw("q", "me", 50, QuotaLimits(requests_per_minute=600), 500)
-        slots += [database.now_ms + slot for slot in drawn.slots_ms]
-        database.now_ms += max(1, drawn.wait_ms)
-    gaps = [later - earlier for earlier, later in pairwise(slots)]
-    assert min(gaps) >= 99, "no bursts"
-    used = sum(1 for slot in slots if START_MS + 60_000 <= slot < START_MS + 180_000)
-    assert used >= 0.98 * 1200
+    while bench.now < START_MS + 300_000:
+        for owner in ("a", "b"):
+            drawn = bench.draw(1 + rpm // 120, QuotaLimits(requests_per_minute=rpm), owner)
+            slots += [bench.now + slot for slot in drawn.slots_ms]
+        bench.pass_time(500)
+    slots.sort()
+    gap_ms = 60_000 / rpm
+    assert min(later - earlier for earlier, later in pairwise(slots)) >= gap_ms * 20 // 21 - 1, "no bursts"
+    used = sum(1 for slot in slots if START_MS + 60_000 <= slot < START_MS + 300_000)
+    assert used >= 0.98 * 4 * rpm
 
 
-def test_calls_in_flight_are_limited_and_freed(quotas: QuotaStore) -> None:
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.sampled_from([0, 0, 0, -3_600_000, -700, 3_600_000, 86_400_000]), max_size=40))
+def test_steps_of_the_servers_clock_neither_stop_nor_flood_it(steps: list[int]) -> None:
+    """On the model: three owners who measure time themselves, while the server's clock leaps about."""
+    quota, limits, real = Quota(), QuotaLimits(requests_per_minute=600), 0
+    clock, calls = START_MS, []
+    last = dict.fromkeys("abc", 0)
+    quota.configure(limits, 0)
+    for step in [0, *steps, *[0] * 200]:
+        clock += step
+        for owner in "abc":
+            elapsed = real - last[owner] if real else None
+            asked = Asked(owner, (0,) * 4, 1_000, core.pacific_days(clock), elapsed)
+            granted = core.draw([quota], asked, now_ms=clock, epoch="e")
+            calls += [(real + slot, 0) for slot in granted.slots_ms]
+            last[owner] = real
+        real += 500
+        clock += 500
+    assert most_in_a_minute(calls)[0] <= 600
+    busy = [at for at, _ in calls if 60_000 <= at < real]
+    assert len(busy) >= 0.97 * 10 * (real - 60_000) / 1000, "and the quota is used all the while"
+
+
+def test_a_fail_over_costs_a_second_and_a_lost_account_starts_at_the_limits_own_pace(bench: Bench) -> None:
+    limits = QuotaLimits(requests_per_minute=60)
+    bench.store.epoch = "first"
+    bench.draw(1, limits)
+    bench.store.epoch = "second"
+    bench.draw(1, limits)
+    state = bench.database.command("HGET", bench.database.keys.quota("q"), "sum_r")
+    assert int(state) == 3, "one call, one second's worth, one call"
+    bench.database.command("FLUSHALL")
+    slots = bench.draw(50, QuotaLimits(requests_per_minute=600)).slots_ms
+    assert [later - earlier for earlier, later in pairwise(slots)] == [100] * (len(slots) - 1)
+
+
+def test_calls_in_flight_are_limited_and_freed(bench: Bench) -> None:
     limits = QuotaLimits(concurrency=3)
-    assert len(quotas.draw("q", "a", 2, limits, 500).slots_ms) == 2
-    assert len(quotas.draw("q", "b", 5, limits, 500).slots_ms) == 1
-    refused = quotas.draw("q", "a", 1, limits, 500)
+    assert len(bench.draw(2, limits, "a").slots_ms) == 2
+    assert len(bench.draw(5, limits, "b").slots_ms) == 1
+    refused = bench.draw(1, limits, "a")
     assert (refused.slots_ms, refused.binding) == ((), "concurrency")
-    quotas.free("q", "a")
-    assert len(quotas.draw("q", "b", 5, limits, 500).slots_ms) == 1
-    quotas.clear_owners("q", alive=["a"])
-    assert len(quotas.draw("q", "a", 5, limits, 500).slots_ms) == 2, "what the dead process held is free"
+    assert len(bench.draw(5, limits, "b", freed=1).slots_ms) == 1
+    bench.store.clear_owners("q", alive=["a"])
+    assert len(bench.draw(5, limits, "a").slots_ms) == 1, "what the dead process held is free"
 
 
-def test_a_hold_stops_everybody_and_never_gets_shorter(quotas: QuotaStore, database: Database) -> None:
-    assert quotas.hold("q", 5_000) == 5_000
-    assert quotas.hold("q", 1_000) == 5_000
-    drawn = quotas.draw("q", "a", 1, QuotaLimits(requests_per_minute=60), 500)
+def test_all_dimensions_are_drawn_together_or_not_at_all(bench: Bench) -> None:
+    limits = QuotaLimits(requests_per_minute=600, tokens_per_minute=1_000, requests_per_day=3)
+    drawn = bench.draw((400, 400, 400), limits, ahead_ms=60_000)
+    assert (len(drawn.slots_ms), drawn.binding) == (2, "tokens_per_minute")
+    view = bench.store.view("q", live=True)
+    assert (view.used_today, view.in_flight) == (2, 2), "the refused one took nothing of any"
+    bench.pass_time(70_000)
+    assert len(bench.draw((1, 1), limits).slots_ms) == 1, "the day has one left"
+    spent = bench.draw((1,), limits)
+    assert spent.binding == "requests_per_day"
+    assert spent.wait_ms == core.until_pacific_midnight_ms(bench.now)
+    bench.pass_time(spent.wait_ms)
+    assert len(bench.draw((1,), limits).slots_ms) == 1, "a new day"
+
+
+def test_what_was_not_used_comes_back_and_real_usage_settles_the_account(bench: Bench) -> None:
+    limits = QuotaLimits(tokens_per_minute=1_000)
+    drawn = bench.draw((900,), limits)
+    bucket = (drawn.clocks_ms[0] + drawn.slots_ms[0]) // core.BUCKET_MS
+    bench.draw(0, limits, corrections=(Correction(bucket, 0, -800),), freed=1)
+    assert bench.store.view("q", live=True).used_tokens == 100
+    bench.draw(0, limits, corrections=(Correction(bucket, 0, 2_000),))
+    assert bench.store.view("q", live=True).used_tokens == 2_100, "a debt"
+    bench.draw(0, limits, corrections=(Correction(bucket, -1, -5_000),))
+    view = bench.store.view("q", live=True)
+    assert (view.used_requests, view.used_tokens) == (0, 0), "never a credit"
+
+
+def test_an_item_larger_than_the_whole_minute_is_named_at_once(bench: Bench) -> None:
+    drawn = bench.draw((5, 2_000), QuotaLimits(tokens_per_minute=1_000))
+    assert len(drawn.slots_ms) == 1
+    drawn = bench.draw((2_000,), QuotaLimits(tokens_per_minute=1_000))
+    assert (drawn.binding, drawn.limit, drawn.slots_ms) == ("too_large", 1_000, ())
+
+
+def test_a_large_item_is_not_passed_over_for_ever(bench: Bench) -> None:
+    limits = QuotaLimits(tokens_per_minute=1_000)
+    while bench.draw((50,), limits, "small").slots_ms:
+        bench.pass_time(3_000)
+    for _ in range(400):
+        if bench.draw((900,), limits, "large").slots_ms:
+            break
+        bench.draw((50,) * 5, limits, "small")
+        bench.pass_time(300)
+    else:
+        pytest.fail("small items took all that came free")
+
+
+def test_a_hold_stops_everybody_and_never_gets_shorter(bench: Bench) -> None:
+    limits = QuotaLimits(requests_per_minute=60)
+    bench.draw(1, limits)
+    assert bench.store.refuse("q", "hold", 5_000, QuotaLimits()) == 5_000
+    assert bench.store.refuse("q", "hold", 1_000, QuotaLimits()) == 5_000
+    drawn = bench.draw(1, limits)
     assert (drawn.slots_ms, drawn.binding, drawn.wait_ms) == ((), "hold", 5_000)
-    assert database.now_ms is not None
-    database.now_ms += 5_001
-    assert quotas.held_ms("q") == 0
-    assert len(quotas.draw("q", "a", 1, QuotaLimits(requests_per_minute=60), 500).slots_ms) == 1
+    bench.pass_time(5_001)
+    assert bench.store.view("q").held_ms == 0
+    assert len(bench.draw(5, limits, ahead_ms=500).slots_ms) == 1, "it goes on without a burst"
+
+
+def test_a_limit_is_learnt_from_the_refusal_kept_and_reset(bench: Bench) -> None:
+    unknown = QuotaLimits(learns=True)
+    assert bench.draw(1, unknown).rpm == core.FIRST_RPM
+    bench.store.refuse("q", "hold", 10, QuotaLimits(requests_per_minute=90, tokens_per_minute=5_000))
+    bench.pass_time(20)
+    assert bench.draw(1, unknown).rpm == 90
+    view = QuotaStore(bench.database).view("q")
+    assert (view.limits.requests_per_minute, view.limits.tokens_per_minute) == (90, 5_000)
+    bench.store.reset("q")
+    assert bench.store.view("q").limits.requests_per_minute is None
+
+
+def test_an_unknown_quota_is_tried_out_by_growing(bench: Bench) -> None:
+    unknown = QuotaLimits(learns=True)
+    in_each_second = []
+    for _ in range(40):
+        got = 0
+        for _ in range(4):
+            got += len(bench.draw(500, unknown, ahead_ms=250).slots_ms)
+            bench.pass_time(250)
+        in_each_second.append(got)
+    assert in_each_second[0] <= 25, "a modest start"
+    assert in_each_second[-1] > 4 * in_each_second[10] > 0
+
+
+def test_want_of_capacity_slows_down_and_recovers(bench: Bench) -> None:
+    limits = QuotaLimits(requests_per_minute=6_000)
+    bench.draw(1, limits)
+    for row in range(5):
+        held_ms = bench.store.refuse("q", "capacity", 0, QuotaLimits())
+        assert held_ms == 500 * 2 ** (row + 1), "the breaker waits longer each time"
+        bench.pass_time(held_ms)
+        probes = bench.draw(10, limits)
+        assert len(probes.slots_ms) <= (10 if row < 2 else 1), "one probe at a time"
+    slowest = bench.store.view("q").slowed_rpm
+    assert slowest < 2_500
+    asked = Asked("me", (), 500, core.pacific_days(bench.now), succeeded=1)
+    bench.store.draw(["q"], [limits], asked)
+    assert bench.store.view("q").slowed_rpm >= 3_000, "the probe came through: not from the bottom"
+    bench.pass_time(60_000)
+    assert bench.draw(1, limits).rpm == 6_000
+
+
+def test_what_a_person_sets_holds_over_the_settings_until_it_is_reset(bench: Bench) -> None:
+    conf = QuotaLimits(requests_per_minute=60)
+    assert bench.draw(1, conf).rpm == 60
+    bench.store.set("q", QuotaLimits(requests_per_minute=6_000))
+    assert bench.draw(1, conf).rpm == 6_000
+    bench.store.set("q", QuotaLimits(requests_per_minute=0))
+    assert bench.draw(1, conf).rpm == 0, "0: no limit"
+    bench.store.reset("q")
+    assert bench.draw(1, conf).rpm == 60
+
+
+def test_the_settings_of_the_worker_started_last_hold(bench: Bench) -> None:
+    later = QuotaStore(bench.database)
+    later.began_ms = START_MS + 1
+    asked = Asked("other", (0,), 500, core.pacific_days(bench.now))
+    assert later.draw(["q"], [QuotaLimits(requests_per_minute=90)], asked).rpm == 90
+    assert bench.draw(1, QuotaLimits(requests_per_minute=60)).rpm == 90
+
+
+def test_a_quota_paused_by_hand_stays_so_until_it_is_resumed(bench: Bench) -> None:
+    limits = QuotaLimits(requests_per_minute=60)
+    bench.store.pause("q")
+    bench.pass_time(10**9)
+    assert bench.draw(1, limits).binding == "paused"
+    bench.store.resume("q")
+    assert len(bench.draw(1, limits).slots_ms) == 1
+
+
+def test_a_halved_limit_waits_until_the_window_has_room(bench: Bench) -> None:
+    calls: list[tuple[int, int]] = []
+    limits = QuotaLimits(requests_per_minute=600)
+    for half_second in range(300):
+        if half_second == 140:
+            bench.store.set("q", QuotaLimits(requests_per_minute=300))
+        calls += [(bench.now - START_MS + slot, 0) for slot in bench.draw(10, limits).slots_ms]
+        bench.pass_time(500)
+    after = [call for call in calls if call[0] > 71_000]
+    assert after[0][0] > 90_000, "nothing goes until the window has room"
+    assert most_in_a_minute(after)[0] <= 300
+
+
+def test_midnights_are_pacific_through_the_change_of_clocks() -> None:
+    spring = 1_772_928_000_000  # 2026-03-08 00:00 UTC, the evening before clocks go forward
+    first, second, third = core.pacific_days(spring)
+    assert (second - first, third - second) == (24 * 3_600_000, 23 * 3_600_000)
+    assert first <= spring < second

@@ -27,17 +27,16 @@ COMMANDS = {
     "cancel_sweep": "GETRANGE HDEL HGET HINCRBY HMGET HSET SETRANGE ZREM",
     "claim": "GETRANGE HDEL HINCRBY HMGET HSET SETRANGE TIME ZADD",
     "compact": "GETRANGE HDEL HMGET HSET PEXPIRE PTTL",
-    "draw": "HDEL HGET HGETALL HINCRBY HSET HVALS PEXPIRE TIME",
+    "draw": "HDEL HINCRBY HMGET HSET HVALS INFO PEXPIRE TIME",
     "finish_begin": "HMGET HSET TIME",
     "finish_commit": "HMGET HSET PEXPIRE RPUSH TIME",
-    "free_slots": "HDEL HINCRBY",
     "heal": "HDEL HINCRBY HMGET HSCAN HSET SETRANGE TIME ZADD",
     "hold": "HMGET HSET RPUSH TIME",
-    "hold_quota": "HGET HSET PEXPIRE PTTL TIME",
     "mark_begun": "HINCRBY HMGET HSET TIME",
     "put_file": "HMGET HSET",
     "put_shard": "HINCRBY HMGET HSET SETRANGE TIME",
     "redrive": "GETRANGE HDEL HGET HINCRBY HMGET HSET PERSIST RPUSH SETRANGE TIME",
+    "refuse": "HDEL HMGET HSET PEXPIRE TIME",
     "release": "HDEL HGET HINCRBY HMGET HSET RPUSH SETRANGE TIME ZADD",
     "seal": "HMGET HSET TIME",
     "settle": "GETRANGE HDEL HINCRBY HMGET HSET SETRANGE TIME ZADD ZCARD ZRANGE ZREMRANGEBYRANK",
@@ -279,4 +278,4 @@ def test_every_call_of_the_walk_brings_as_many_keys_and_arguments_as_the_headers
     world.jobs.cancel("job", by="person")
     world.jobs.cancel_sweep("job", 2)
     assert world.finish() == "cancelled"
-    assert called >= set(SCRIPTS) - {"draw", "free_slots", "hold_quota"}, "the quotas have tests of their own"
+    assert called >= set(SCRIPTS) - {"draw", "refuse"}, "the quotas have tests of their own"

@@ -1,0 +1,90 @@
+"""What one process knows of its quotas: which are held, how many tasks wait for each, how each stands."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+
+from batchq.errors import BatchqError
+from batchq.store.quotas import QuotaStore, QuotaView
+
+LONG_S = 1.0
+VIEW_S = 0.5  # age of what a process knows of a quota
+PAUSED_MS = 1_000  # a pause by hand has no end: look again after this
+
+
+class Holds:
+    """Shared by the gates of a process, so that a refusal seen by one is known to all at once."""
+
+    def __init__(self, store: QuotaStore, max_waiting: int) -> None:
+        self._store, self._max_waiting = store, max_waiting
+        self._until: dict[str, tuple[float, str]] = {}  # monotonic, why
+        self._waiting: Counter[str] = Counter()
+        self._views: dict[str, tuple[float, QuotaView]] = {}
+        self._lock = threading.Lock()
+
+    # -- at most half of a process's slots wait for one quota -----------------------------------------------
+
+    def enter(self, quota: str) -> bool:
+        with self._lock:
+            if self._waiting[quota] >= self._max_waiting:
+                return False
+            self._waiting[quota] += 1
+            return True
+
+    def leave(self, quota: str) -> None:
+        with self._lock:
+            self._waiting[quota] -= 1
+            if not self._waiting[quota]:
+                del self._waiting[quota]
+
+    # -- holds ----------------------------------------------------------------------------------------------
+
+    def learn(self, quota: str, for_ms: int, why: str) -> None:
+        """A draw or a refusal said that nothing goes for so long."""
+        if for_ms > 0:
+            self._until[quota] = (time.monotonic() + for_ms / 1000, why)
+
+    def held(self, quotas: Iterable[str]) -> tuple[int, str]:
+        """How long nothing may go, and why: of the quota held longest, as far as this process has heard.
+
+        Long holds are looked up again: somebody may have lifted them.
+        """
+        longest, reason = 0.0, ""
+        for quota in quotas:
+            known = self._until.get(quota)
+            if known is not None and known[0] - time.monotonic() > LONG_S:
+                with contextlib.suppress(BatchqError):
+                    self.view(quota)
+                known = self._until.get(quota)
+            now = time.monotonic()
+            if known is None:
+                continue
+            if known[0] <= now:
+                self._until.pop(quota, None)
+            elif known[0] - now > longest:
+                longest, reason = known[0] - now, known[1]
+        return int(longest * 1000), reason
+
+    # -- the fleet's view -----------------------------------------------------------------------------------
+
+    def view(self, quota: str) -> QuotaView:
+        """How the quota stands in the store, at most VIEW_S old. A hold lifted by hand is forgotten here too."""
+        known, now = self._views.get(quota), time.monotonic()
+        if known is not None and now - known[0] <= VIEW_S:
+            return known[1]
+        view = self._store.view(quota)
+        self._views[quota] = (now, view)
+        held_ms = PAUSED_MS if view.paused else view.held_ms
+        if held_ms:
+            self.learn(quota, held_ms, view.why)
+        else:
+            self._until.pop(quota, None)
+        return view
+
+    def forget(self, quota: str) -> None:
+        self._until.pop(quota, None)
+        self._views.pop(quota, None)
