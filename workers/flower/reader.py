@@ -19,7 +19,7 @@ JsonObject = dict[str, Any]
 PAGE = 25
 MOST = 200  # rows of one answer
 DEEPEST = 10_000  # rows that may stand before a page; reading them again costs time
-PATIENCE_S = 2.0  # of searching for rows that a filter wants, in one request
+PATIENCE_S = 2.0  # of passing over rows, in one request
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`more`: rows follow, or may: with `cut` the search was given up before the end of the store."""
+    """`more`: rows follow. `cut`: the search took too long and was given up before the end of the store."""
 
     rows: list[JsonObject]
     offset: int
@@ -98,12 +98,11 @@ def _page(
     rows: list[JsonObject] = []
     give_up = time.monotonic() + PATIENCE_S
     for one in found:
-        if not takes(one):
+        taken = takes(one)
+        if not taken or skip:
+            skip -= taken
             if time.monotonic() > give_up:
                 return Page(rows, which.offset, more=False, cut=True)
-            continue
-        if skip:
-            skip -= 1
             continue
         if len(rows) == which.limit:
             return Page(rows, which.offset, more=True)
