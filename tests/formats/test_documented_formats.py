@@ -9,8 +9,10 @@ from pathlib import Path
 from formats_helpers import Inputs
 from test_writing_results import BAD, GOOD
 
-from batchq.formats import files, items, result_line
+from batchq.formats import FORMATS, files, items, result_line
+from batchq.formats.extras import _NEEDS
 from batchq.formats.openai.settings import CHAT, RESPONSES
+from batchq.formats.writers.destination import FORMS
 from batchq.formats.writers.flat import COLUMNS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -64,6 +66,15 @@ def test_every_column_and_every_status_of_ours_is_documented() -> None:
     assert {"EMPTY_PROMPT", "FILE_CHANGED", "BLOCKED"} <= statuses
     assert sorted(status for status in statuses if f"`{status}`" not in page) == []
     assert [column for column in COLUMNS if f"`{column}`" not in page] == []
+
+
+def test_every_form_is_documented() -> None:
+    read, written = (DOCS / "inputs.md").read_text(), (DOCS / "results.md").read_text()
+    assert [form for form in FORMATS if f"| `{form}` |" not in read] == []
+    assert f"`--format {'|'.join(FORMS)}`" in written
+    assert [
+        extra for extra in _NEEDS if f'"batchq[{extra}]"' not in read or f'"batchq[{extra}]"' not in written
+    ] == []
 
 
 def test_the_limits_are_those_of_the_documentation() -> None:
