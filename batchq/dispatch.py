@@ -184,6 +184,33 @@ class Dispatcher:
         except (RedisError, OperationalError, KombuError, OSError) as exc:
             raise StoreUnavailable(f"the broker did not take a message for job {job_id}: {exc}") from exc
 
+    def send_letters(self, job_id: str, indexes: Sequence[int]) -> None:
+        """One message a dead letter, the newest `dead_letter_queue_limit` of all jobs. Raises StoreUnavailable.
+
+        After an error some of them may be in the queue.
+        """
+        queue, limit = self._settings.dead_letter_queue, self._settings.dead_letter_queue_limit
+        letters = [
+            self._app.amqp.as_task_v2(
+                str(uuid4()),
+                REDRIVE,
+                args=(job_id, index),
+                ignore_result=True,
+                argsrepr=f"({job_id!r}, {index})",
+                kwargsrepr="{}",
+                origin="batchq",
+            )
+            for index in indexes
+        ]
+        try:
+            self._publish(queue, letters)
+            with self._app.producer_pool.acquire(block=True) as producer:
+                channel: Any = producer.channel
+                with channel.conn_or_acquire() as redis:
+                    redis.ltrim(queue, 0, limit - 1)  # new ones come in at the head
+        except (RedisError, OperationalError, KombuError, OSError) as exc:
+            raise StoreUnavailable(f"the broker did not take dead letters of job {job_id}: {exc}") from exc
+
     def _header_task(
         self, job_id: str, lane: int, position: int, ticket: int, group: str, index: int, body: Any
     ) -> Any:

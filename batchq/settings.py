@@ -129,6 +129,12 @@ class Settings(BaseSettings):
     max_crashes: Count = Field(
         3, description="worker deaths under one item within 24 h before it is a dead letter, POISON"
     )
+    dead_letter_queue_limit: Annotated[int, Field(ge=0)] = Field(
+        10_000, description="messages in the dead-letter queue at most, the newest; 0: it gets none"
+    )
+    automatic_redrives: Annotated[int, Field(ge=0)] = Field(
+        3, description="times that a worker which consumes the dead-letter queue sends one item back, at most"
+    )
     fatal_in_a_row: Count = Field(3, description="fatal provider errors in a row that pause a job")
     grace_s: Positive = Field(10, description="time that calls in flight have to end on shutdown")
     visibility_timeout_s: Positive = Field(
@@ -138,6 +144,9 @@ class Settings(BaseSettings):
         30 * 86_400, description="a job is kept so long after its end; on the embedded server for ever"
     )
     socket_timeout_s: Positive = Field(10, description="a Redis call that takes longer has failed")
+    log_items: bool = Field(
+        False, description="a line in the worker's log for each settled item; slow ones have theirs always"
+    )
 
     quotas: dict[str, QuotaSettings] = Field({}, description="fleet-wide limits by model")
     queues: dict[str, QuotaSettings] = Field({}, description="fleet-wide limits by queue")

@@ -21,6 +21,7 @@ from batchq.store.database import Database
 from batchq.store.fleet import FleetStore
 from batchq.store.items import ItemStore
 from batchq.store.jobs import JobStore
+from batchq.store.outbox import Outbox
 from batchq.store.quotas import QuotaStore
 
 FOR_EVER = 0
@@ -60,7 +61,12 @@ def locate(settings: Settings, *, start: bool) -> Place:
 
 
 def database(settings: Settings) -> Database:
-    return Database(settings.store_url, settings.namespace, timeout_s=settings.socket_timeout_s)
+    return Database(
+        settings.store_url,
+        settings.namespace,
+        timeout_s=settings.socket_timeout_s,
+        letter_limit=settings.dead_letter_queue_limit,
+    )
 
 
 def load_operations(settings: Settings) -> list[str]:
@@ -120,6 +126,7 @@ def build_walk(settings: Settings, *, slots: int, project: str = "", incarnation
         items=ItemStore(store),
         fleet=FleetStore(store),
         quotas=QuotaStore(store),
+        outbox=Outbox(store),
         dispatcher=Dispatcher(make_app(settings), settings),
         operation=registry.get,
         prices=TABLE,

@@ -12,6 +12,7 @@ from batchq import dispatch, wiring
 from batchq.errors import BatchqError
 from batchq.flow.advance import advance
 from batchq.flow.cancel import cancel
+from batchq.flow.letters import redrive_letter
 from batchq.flow.patience import GaveUp
 from batchq.flow.process import ItemMessage, process_item
 from batchq.flow.submit_message import submit_message
@@ -109,3 +110,12 @@ def submit_job(task: ShownTask, /, items: Any = None, **payload: Any) -> str:
 def cancel_job(job_id: Any = None) -> bool:
     """Cancel a job; False: it was already. Fails when there is none, or it has ended."""
     return cancel(life.current().walk, job_id, by="message")
+
+
+@app.task(name=dispatch.REDRIVE, ignore_result=True, send_events=False)
+def redrive_item(job_id: str, index: int) -> None:
+    """A dead letter, by its place in the input. Only a worker whose -Q names the queue sees it: it redrives."""
+    try:
+        redrive_letter(life.current().walk, job_id, index)
+    except GaveUp as exc:
+        raise Reject(exc, requeue=True) from None

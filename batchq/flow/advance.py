@@ -13,6 +13,7 @@ from batchq.core import window
 from batchq.core.lifecycle import ENDED, JobState
 from batchq.errors import NewerData, NotFound
 from batchq.flow.gates import Passage, job_quota
+from batchq.flow.letters import feed
 from batchq.flow.walk import Walk
 from batchq.store.jobs import JobSpec, Lane
 
@@ -95,10 +96,13 @@ def finish(walk: Walk, spec: JobSpec) -> bool:
         return False
     for shard in walk.items.loose_shards(spec.id):
         walk.items.compact(spec.id, shard)
+    fed = feed(walk, spec.id)  # while the sweeper still looks at the job
     state = walk.jobs.finish_commit(spec, owner, generation)
     if state is None:
         walk.jobs.wake(spec.id)
         return False
+    if not fed and state is not JobState.CANCELLED:  # those of a cancelled job can no more be redriven
+        walk.jobs.wake(spec.id)
     _leave(walk, spec)
     log.info("job %s %s", spec.id, state)
     return True

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from batchq.core.lifecycle import ENDED, JobState
 from batchq.errors import BatchqError, NewerData, NotFound
 from batchq.flow.advance import advance, finish
+from batchq.flow.letters import feed
 from batchq.flow.walk import Walk
 from batchq.store.fleet import Weather
 from batchq.store.jobs import JobSpec
@@ -87,9 +88,12 @@ def _sweep_unknown(walk: Walk, job_id: str) -> int | None:
 
 def _sweep_job(walk: Walk, job_id: str, this: Round) -> int | None:
     """Returns when to look again, in ms; None: never."""
+    pause_ms = int(walk.settings.sweep_s * 1000)
     spec = walk.spec(job_id)
     state = walk.jobs.state(job_id)
     if state in ENDED and state is not JobState.CANCELLED:
+        if not feed(walk, job_id):
+            return pause_ms
         walk.jobs.forget(job_id)
         return None
     if (
@@ -120,7 +124,8 @@ def _sweep_job(walk: Walk, job_id: str, this: Round) -> int | None:
     advance(walk, job_id)
     if state is JobState.CANCELLED and finish(walk, spec):
         return None
-    return int(walk.settings.sweep_s * 1000)
+    feed(walk, job_id)
+    return pause_ms
 
 
 def _pass_deadline(walk: Walk, spec: JobSpec) -> None:

@@ -19,8 +19,9 @@ from batchq.operations.base import Operation
 from batchq.settings import Settings
 from batchq.store.codec import Shard
 from batchq.store.fleet import Beat, FleetStore
-from batchq.store.items import ItemStore
+from batchq.store.items import ItemStore, ShardRow
 from batchq.store.jobs import JobSpec, JobStore
+from batchq.store.outbox import Outbox
 from batchq.store.quotas import QuotaStore
 
 Key = TypeVar("Key")
@@ -35,6 +36,9 @@ class Dispatcher(Protocol):
 
     def send_dispatch(self, job_id: str) -> None:
         """Have a worker advance the job."""
+
+    def send_letters(self, job_id: str, indexes: Sequence[int]) -> None:
+        """Put dead letters into their queue. Raises StoreUnavailable: some may be there."""
 
 
 class Lru(Generic[Key, Value]):
@@ -87,6 +91,7 @@ class Timed(Generic[Value]):
 
 
 VIEW_S = 1.0  # age of what a process knows of the fleet
+TABLE_ROWS = 200_000  # of tables of shards that a process keeps, about 100 bytes each
 SPECS = 200  # jobs whose description a process keeps
 SHARD_BYTES = 64 * 1024 * 1024  # of unpacked items a process keeps, about
 
@@ -104,6 +109,7 @@ class Walk:
     items: ItemStore
     fleet: FleetStore
     quotas: QuotaStore
+    outbox: Outbox
     dispatcher: Dispatcher
     operation: Callable[[str], Operation]  # by name; raises ConfigurationError
     prices: Prices
@@ -115,6 +121,7 @@ class Walk:
     suspect: threading.Lock = field(default_factory=threading.Lock)
     specs: Lru[str, JobSpec] = field(default_factory=lambda: Lru(SPECS))
     shards: Lru[tuple[str, int], Shard] = field(default_factory=lambda: Lru(SHARD_BYTES, shard_weight))
+    tables: Lru[str, tuple[ShardRow, ...]] = field(default_factory=lambda: Lru(TABLE_ROWS, len))
     ledger: Ledger = field(init=False)
     gates: Gates = field(init=False)
     _fleet_view: Timed[tuple[Beat, ...]] = field(init=False)

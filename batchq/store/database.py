@@ -19,12 +19,15 @@ Arg = str | bytes | int | float
 class Database:
     """One server, one namespace. Safe for threads and greenlets; a forked child makes its own connections."""
 
-    def __init__(self, url: str, namespace: str = "batchq", *, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self, url: str, namespace: str = "batchq", *, timeout_s: float = 10.0, letter_limit: int = 10_000
+    ) -> None:
         self.address: RedisAddress = parse(url)
         self.namespace = namespace
         self.keys = GlobalKeys(namespace)
         self.client: Redis = connect(self.address, timeout_s=timeout_s)
         self.scripts = Scripts(self.client)
+        self.letter_limit = letter_limit  # dead letters of a job that may wait for their queue
         self.now_ms: int | None = None  # tests set the store's clock; None: the server's
         self.dark_ms = 0  # outage so far, as the last heartbeat of this process learnt it
 

@@ -19,6 +19,7 @@ from batchq.store.keys import SCHEMA
 SHARD_ENTRY = 20  # bytes of an entry in the table of shards
 TABLE_PAGE = 1_000  # entries read at once
 NO_USAGE = Usage()
+ShardRow = tuple[int, int, int, int]  # number of a shard, position of its first item, items, lane
 NANO = 1_000_000_000  # cost is counted in whole nano-dollars
 
 
@@ -229,12 +230,21 @@ class ItemStore:
 
     def settle(self, job_id: str, lane: int, owner: str, requests: Sequence[SettleRequest]) -> Settled:
         keys = self._db.job_keys(job_id)
-        args: list[Arg] = [self._db.now_arg, owner]
+        args: list[Arg] = [self._db.now_arg, owner, self._db.letter_limit]
         for one in requests:
             bucket = "" if one.bucket is None else one.bucket
             args += (one.position, one.nonce, one.byte, one.outcome, bucket, one.duration_ms)
             args += (*_usage_args(one.usage, one.cost_usd), one.kind)
-        used = [keys.job, keys.states, keys.flight, keys.lane(lane), keys.results, keys.slow, keys.shards]
+        used = [
+            keys.job,
+            keys.states,
+            keys.flight,
+            keys.lane(lane),
+            keys.results,
+            keys.slow,
+            keys.shards,
+            keys.box,
+        ]
         *answers, flags = self._db.run("settle", used, args)
         return Settled(
             tuple(answer[0].decode() for answer in answers),
@@ -265,10 +275,11 @@ class ItemStore:
                 undelivered_ms,
                 max_crashes,
                 poison_outcome(max_crashes),
+                self._db.letter_limit,
             ]
             reply = self._db.run(
                 "heal",
-                [keys.job, keys.states, keys.flight, keys.results, *keys.lanes(len(spec.lanes))],
+                [keys.job, keys.states, keys.flight, keys.results, keys.box, *keys.lanes(len(spec.lanes))],
                 [*head, *limits, *alive],
             )
             cursor = reply[0].decode()
@@ -323,7 +334,7 @@ class ItemStore:
         data: bytes | None = self._db.command("HGET", self._db.job_keys(job_id).files, digest)
         return data
 
-    def table(self, job_id: str) -> Iterator[tuple[int, int, int, int]]:
+    def table(self, job_id: str) -> Iterator[ShardRow]:
         """(shard, base, items, lane) of every shard, in order."""
         keys, page = self._db.job_keys(job_id), 0
         while True:
@@ -357,7 +368,7 @@ class ItemStore:
         yield from heapq.merge(*streams, key=lambda result: result.ordinal)
 
     def _lane_results(
-        self, job_id: str, rows: Sequence[tuple[int, int, int, int]], wait: Callable[[], bool] | None
+        self, job_id: str, rows: Sequence[ShardRow], wait: Callable[[], bool] | None
     ) -> Iterator[StoredResult]:
         for number, base, n, _ in rows:
             yield from self._awaited(job_id, number, base, n, wait)
@@ -399,6 +410,9 @@ class ItemStore:
 
     def purged(self, job_id: str) -> set[int]:
         return {int(one) for one in self._db.command("SMEMBERS", self._db.job_keys(job_id).purged)}
+
+    def is_purged(self, job_id: str, position: int) -> bool:
+        return bool(self._db.command("SISMEMBER", self._db.job_keys(job_id).purged, position))
 
     def shard_results(self, job_id: str, number: int, base: int, n: int) -> Iterator[StoredResult]:
         keys = self._db.job_keys(job_id)

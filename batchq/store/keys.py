@@ -65,6 +65,18 @@ class JobKeys:
     def purged(self) -> str:
         return self._key("purged")  # SET, positions of dead letters taken off the list
 
+    @property
+    def box(self) -> str:
+        return self._key("box")  # LIST, "shard:position" of dead letters that are not in their queue yet
+
+    @property
+    def redriven(self) -> str:
+        return self._key("redriven")  # HASH, position -> times that the dead-letter queue sent it back
+
+    @property
+    def box_lock(self) -> str:
+        return self._key("box:lock")  # STRING, who empties the box; ends by itself, so it is not in `all`
+
     def lane(self, number: int) -> str:
         return self._key(f"lane:{number}")  # HASH, counters and cursor
 
@@ -77,7 +89,16 @@ class JobKeys:
 
     def all(self, lanes: int) -> list[str]:
         fixed = [self.job, self.shards, self.states, self.input, self.output, self.files, self.results]
-        return [*fixed, self.flight, self.slow, self.log, self.purged, *self.lanes(lanes)]
+        return [
+            *fixed,
+            self.flight,
+            self.slow,
+            self.log,
+            self.purged,
+            self.box,
+            self.redriven,
+            *self.lanes(lanes),
+        ]
 
 
 @dataclass(frozen=True, slots=True)

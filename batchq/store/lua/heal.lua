@@ -4,7 +4,8 @@
 -- KEYS[2]   states   STRING  one byte an item
 -- KEYS[3]   flight   HASH    position -> entry of an item in flight
 -- KEYS[4]   results  HASH    position -> outcome not yet compacted
--- KEYS[5..] lane, back of each lane, in the order of their numbers
+-- KEYS[5]   box      LIST    dead letters that are not in their queue yet
+-- KEYS[6..] lane, back of each lane, in the order of their numbers
 -- ARGV[1]   now      test clock, "" for the server's
 -- ARGV[2]   schema   of the caller
 -- ARGV[3]   cursor   "0" at first, then what the last call returned
@@ -15,27 +16,29 @@
 -- ARGV[8]   undelivered_ms  a message not claimed for so long is lost; doubled for each time the item was lost
 -- ARGV[9]   max_crashes  deaths under an item that make it poison
 -- ARGV[10]  poison   outcome of a poisoned item, with %d for its attempts and %s for its history
--- ARGV[11..] incarnations that are alive
+-- ARGV[11]  letter_limit  dead letters that wait in the outbox at most; 0: none are fed to the queue
+-- ARGV[12..] incarnations that are alive
 --
 -- Returns  {next cursor, back, poisoned, cancelled, lost calls, shard, …}   shards that may be complete now
 --- include clock
 --- include flight
 --- include give_back
-local job, states, flight, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+--- include letters
+local job, states, flight, results, box = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local now = clock_ms(ARGV[1])
 local schema, cursor, dark, grace_until = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local lease_ms, lease_max_ms, undelivered_ms, max_crashes = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local poison = ARGV[10]
+local poison, letter_limit = ARGV[10], tonumber(ARGV[11])
 local RETRY_LATE_MS, CRASH_MEMORY_MS, SLICE = 15000, 86400000, 500
 
 local record = redis.call("HMGET", job, "v", "cancel", "state")
 if not record[1] or tonumber(record[1]) > schema or record[3] == "receiving" then return { "0", 0, 0, 0, 0 } end
 local alive = {}
-for i = 11, #ARGV do alive[ARGV[i]] = true end
-local tallies, poisoned, lost_calls, doubtful = {}, 0, 0, {}
+for i = 12, #ARGV do alive[ARGV[i]] = true end
+local tallies, poisoned, lost_calls, doubtful, letters = {}, 0, 0, {}, {}
 
 local function keys_of(entry)
-  local at = 5 + 2 * tonumber(entry.lane)
+  local at = 6 + 2 * tonumber(entry.lane)
   return { job = job, states = states, flight = flight, lane = KEYS[at], back = KEYS[at + 1] }
 end
 local function tally_of(entry)
@@ -55,6 +58,7 @@ local function set_aside(pos, entry)
   redis.call("HINCRBY", job, "n_D", 1)
   redis.call("HINCRBY", job, "err:POISON", 1)
   poisoned = poisoned + 1
+  letters[#letters + 1] = entry.shard .. ":" .. pos
   doubtful[entry.shard] = true
 end
 
@@ -92,6 +96,7 @@ for i = 1, #scan[2], 2 do
   end
 end
 
+post_letters(box, letter_limit, letters)
 local back, cancelled = 0, 0
 for _, tally in pairs(tallies) do
   back, cancelled = back + tally.counts.back, cancelled + tally.counts.cancelled

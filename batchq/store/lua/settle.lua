@@ -7,9 +7,11 @@
 -- KEYS[5]   results  HASH    position -> outcome not yet compacted
 -- KEYS[6]   slow     ZSET    position by duration, the slowest ten
 -- KEYS[7]   shards   STRING  table of shards
+-- KEYS[8]   box      LIST    dead letters that are not in their queue yet
 -- ARGV[1]   now      test clock, "" for the server's
 -- ARGV[2]   owner    incarnation of the holder
--- ARGV[3..] for each item: position, nonce, byte (S, F or D), outcome, latency bucket ("": no call), duration_ms,
+-- ARGV[3]   letter_limit  dead letters that wait in the outbox at most; 0: none are fed to the queue
+-- ARGV[4..] for each item: position, nonce, byte (S, F or D), outcome, latency bucket ("": no call), duration_ms,
 --           input tokens, output tokens, cached tokens, cost in nano-dollars, error kind ("" for S)
 --
 -- Returns, for each item  {"ok"} | {"settled"}   it had its outcome
@@ -20,16 +22,18 @@
 --- include flight
 --- include shards
 --- include usage
+--- include letters
 local job, states, flight, lane, results, slow, shards = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local box = KEYS[8]
 local now = clock_ms(ARGV[1])
-local owner = ARGV[2]
-local FIRST, WIDTH, SLOWEST = 3, 11, 10
+local owner, letter_limit = ARGV[2], tonumber(ARGV[3])
+local FIRST, WIDTH, SLOWEST = 4, 11, 10
 
 local replies, positions = {}, {}
 for i = FIRST, #ARGV, WIDTH do positions[#positions + 1] = ARGV[i] end
 local known = redis.call("HMGET", flight, unpack(positions))
 local counters = { input_tokens = 0, output_tokens = 0, cached_tokens = 0, cost_nano = 0 }
-local outcomes, settled, touched, succeeded, longest = {}, {}, {}, false, 0
+local outcomes, settled, touched, succeeded, longest, letters = {}, {}, {}, false, 0, {}
 local durations, ours = {}, {} -- ours: positions settled by this call, for one may be in it twice
 local function count(name, by) counters[name] = (counters[name] or 0) + by end
 
@@ -49,7 +53,7 @@ for n, pos in ipairs(positions) do
     outcomes[#outcomes + 1] = ARGV[at + 3]
     settled[#settled + 1] = pos
     touched[entry.shard] = true
-    succeeded = succeeded or byte == "S"
+    if byte == "S" then succeeded = true else letters[#letters + 1] = entry.shard .. ":" .. pos end
     count("n_" .. byte, 1)
     count("input_tokens", tonumber(ARGV[at + 6]))
     count("output_tokens", tonumber(ARGV[at + 7]))
@@ -73,6 +77,7 @@ if n == 0 then
 end
 redis.call("HSET", results, unpack(outcomes))
 redis.call("HDEL", flight, unpack(settled))
+post_letters(box, letter_limit, letters)
 add_counters(job, counters)
 local processing = redis.call("HINCRBY", lane, "processing", -n)
 local in_flight = redis.call("HINCRBY", job, "processing", -n)
