@@ -40,11 +40,9 @@ class ParquetRows:
 
     def __iter__(self) -> Iterator[Item | Complaint]:
         names = needed(self.columns, self._maker)
-        # pyarrow takes a dot in a name for a path into a struct
-        read = None if any("." in name for name in names) else names
         row = 0
         with self._read():
-            batches = self._file.iter_batches(batch_size=self._batch_rows(), columns=read, use_threads=False)
+            batches = self._file.iter_batches(batch_size=self._batch_rows(), columns=names, use_threads=False)
             for batch in batches:
                 columns = [_values(batch.column(name)) for name in names]
                 for values in zip(*columns, strict=True):
@@ -77,13 +75,12 @@ def _values(column: Any) -> list[Any]:
 def _value(scalar: Any) -> Any:
     ways: tuple[Callable[[], Any], ...] = (
         scalar.as_py,
-        lambda: scalar.as_buffer().to_pybytes(),  # a text that is no UTF-8
         lambda: scalar.cast("string").as_py(),  # nanoseconds
     )
     for way in ways:
         try:
             return way()
-        except (ValueError, OverflowError, AttributeError):
+        except (ValueError, OverflowError, NotImplementedError):
             continue
     return b"\xff"  # holds what is no UTF-8 somewhere inside: told as such
 

@@ -73,7 +73,10 @@ class Remote:
         with self._told("cannot be written"):
             if self._is_web():
                 raise InputError(f"{shown(self.name)}: nothing can be written to a web address")
-            if self.path.endswith("/") or self.fs.isdir(self.path):
+            folder = self.path.endswith("/")
+            with suppress(PermissionError):  # one may write where one may not look
+                folder = folder or self.fs.isdir(self.path)
+            if folder:
                 raise InputError(f"{shown(self.name)} is a folder: name a file in it")
 
     def _is_web(self) -> bool:

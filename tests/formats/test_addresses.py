@@ -192,6 +192,16 @@ def test_a_driver_that_fails_is_told_with_the_remedy(
         write([GOOD], destination)
 
 
+def test_who_may_write_and_not_look_is_not_refused(
+    memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> bool:
+        raise PermissionError("no listing")
+
+    monkeypatch.setattr(MemoryFileSystem, "isdir", refuse)
+    assert check_destination("memory://out/a.csv").form == "csv"
+
+
 @pytest.mark.parametrize(
     ("out", "message"),
     [

@@ -102,9 +102,12 @@ def test_text_that_is_no_utf8_is_told(tmp_path: Path) -> None:
     broken = pa.Array.from_buffers(
         pa.string(), 2, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer(b"\xffx")]
     )
-    first, second = rows(table(tmp_path / "a.parquet", {"prompt": broken}))
-    assert problem_of(first).status == "WRONG_TYPE"
-    assert second.input == {"prompt": "x"}
+    within = pa.StructArray.from_arrays([broken], ["inner"])
+    path = table(tmp_path / "a.parquet", {"prompt": broken, "within": within})
+    for options, wanted in (({}, "x"), ({"prompt": "{within}"}, '{"inner": "x"}')):
+        first, second = rows(path, **options)
+        assert problem_of(first).status == "WRONG_TYPE"
+        assert second.input == {"prompt": wanted}
 
 
 @pytest.mark.parametrize(
@@ -144,6 +147,18 @@ def test_a_file_cut_off_in_the_middle_of_a_row_group_is_told(tmp_path: Path) -> 
     path.write_bytes(data)
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         rows(path)
+
+
+def test_columns_that_no_item_needs_are_not_read(tmp_path: Path) -> None:
+    columns = {"prompt": ["x"] * 5_000, "broken": [f"{n:09}" for n in range(5_000)]}
+    path = table(tmp_path / "a.parquet", columns, use_dictionary=False)
+    data = bytearray(path.read_bytes())
+    at = pq.ParquetFile(path).metadata.row_group(0).column(1).data_page_offset
+    data[at : at + 2_000] = bytes(2_000)
+    path.write_bytes(data)
+    assert len(only_items(rows(path))) == 5_000
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        rows(path, prompt="{prompt} {broken}")
 
 
 def test_nothing_in_it_and_standard_input_are_refused(tmp_path: Path, inputs: Inputs) -> None:
