@@ -75,11 +75,16 @@ class Client:
         self._place = place or wiring.locate(settings or load(redis_url=redis_url), start=False)
         self._walk: Walk | None = None
         self._pid = 0
-        self._lock = threading.Lock()
+        self._locks: dict[int, threading.Lock] = {}  # by process: a fork may copy a lock that is held
 
     @property
     def settings(self) -> Settings:
         return self._place.settings
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the job store is the embedded server."""
+        return self._place.embedded
 
     @property
     def walk(self) -> Walk:
@@ -89,6 +94,10 @@ class Client:
                 wiring.load_operations(self.settings)
                 self._walk, self._pid = wiring.build_walk(self.settings, slots=1), os.getpid()
             return self._walk
+
+    @property
+    def _lock(self) -> threading.Lock:
+        return self._locks.setdefault(os.getpid(), threading.Lock())
 
     def submit(
         self,
@@ -179,26 +188,37 @@ class Client:
                     item = shard.at(position)
                     yield Slow(item.id, item.ordinal, positions[position])
 
+    def pin(self, job_id: str, project: str) -> None:
+        """Let only workers of this project ask the job's models: `run` does so for its own workers."""
+        self.walk.jobs.pin(job_id, project)
+        self.walk.specs.drop(job_id)
+
     def wait(
-        self, job_id: str, timeout: float | None = None, watch: Callable[[JobRecord], bool] | None = None
+        self,
+        job_id: str,
+        timeout: float | None = None,
+        watch: Callable[[JobRecord], bool] | None = None,
+        away: Callable[[StoreUnavailable], None] | None = None,
     ) -> JobRecord:
         """Wait for the end. `watch` sees each record on the way and ends the waiting by answering True.
 
-        While Redis is away it waits on. Raises WaitTimeout, NotFound.
+        While Redis is away it waits on; `away` hears of it at each try. Raises WaitTimeout, NotFound.
         """
         give_up = None if timeout is None else time.monotonic() + timeout
         pause = POLL_S[0]
         while True:
             try:
                 record = self.walk.jobs.record(job_id)
-            except StoreUnavailable:
-                if give_up is not None and time.monotonic() > give_up:
-                    raise
-            else:
                 if record.state in ENDED and record.finished_at is not None:
                     return self.status(job_id)
                 if watch is not None and watch(record):
                     return record
+            except StoreUnavailable as exc:
+                if give_up is not None and time.monotonic() > give_up:
+                    raise
+                if away is not None:
+                    away(exc)
+            else:
                 if give_up is not None and time.monotonic() > give_up:
                     raise WaitTimeout(
                         f"job {job_id} did not end in {timeout:g} s: {record.settled} of {record.total} items are "
@@ -208,11 +228,19 @@ class Client:
             pause = min(POLL_S[1], pause * 1.5)
 
     def results(
-        self, job_id: str, *, only: frozenset[ItemState] | None = None, wait: bool = False
+        self,
+        job_id: str,
+        *,
+        only: frozenset[ItemState] | None = None,
+        wait: bool = False,
+        stop: threading.Event | None = None,
     ) -> Iterator[Result]:
-        """Settled items in input order; `only` of these states. Raises NotFound."""
+        """Settled items in input order; `only` of these states. Raises NotFound.
+
+        With `wait` each as its turn settles; `stop`, set by somebody, ends the waiting.
+        """
         spec = self.walk.spec(job_id)
-        table_wait = _patience(self.walk, job_id) if wait else None
+        table_wait = _patience(self.walk, job_id, stop or threading.Event()) if wait else None
         for stored in self.walk.items.results(job_id, lanes=len(spec.lanes), wait=table_wait):
             if stored.outcome is None or (only is not None and stored.state not in only):
                 continue
@@ -278,6 +306,7 @@ class Client:
         with self._lock:
             if self._walk is not None:
                 self._walk.jobs.close()
+                self._walk.dispatcher.close()
                 self._walk = None
 
     def __enter__(self) -> Client:
@@ -291,14 +320,13 @@ def _frozen(ids: Iterable[str] | None) -> frozenset[str] | None:
     return None if ids is None else frozenset(ids)
 
 
-def _patience(walk: Walk, job_id: str) -> Callable[[], bool]:
+def _patience(walk: Walk, job_id: str, stop: threading.Event) -> Callable[[], bool]:
     """Waits a moment; False when nothing more can come."""
 
     def wait() -> bool:
         record = walk.jobs.record(job_id)
         if record.state in ENDED and record.finished_at is not None:
             return False
-        time.sleep(0.2)
-        return True
+        return not stop.wait(0.2)
 
     return wait

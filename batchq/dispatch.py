@@ -6,6 +6,7 @@ built directly and published as one batch: unmodified workers complete it, at a 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
@@ -14,6 +15,7 @@ from celery import Celery
 from celery.app.backends import by_url
 from kombu import Exchange, Queue
 from kombu.exceptions import KombuError, OperationalError
+from kombu.pools import ProducerPool
 from redis.exceptions import RedisError
 
 from batchq.core.redis_url import RedisAddress, parse
@@ -28,6 +30,7 @@ COMPLETE_WAVE = "batchq.complete_wave"
 REDRIVE = "batchq.redrive"
 
 POOL = 1_000  # connections at most; opened as they are needed. Too few and acknowledgements are lost
+PUBLISHERS = 10  # that publish at once; others wait
 RESULTS_KEPT_S = 3_600  # chord counters and the results of batchq.submit
 PREFETCH = 2  # times the slots; with 1 gevent workers stall in waves
 
@@ -39,10 +42,29 @@ class BatchqCelery(Celery):
 
     def __init__(self, *args: Any, broker: str, backend: str, **options: Any) -> None:
         self._own_broker = broker
+        self._producers: dict[int, ProducerPool] = {}  # by process
         # goes before CELERY_RESULT_BACKEND; the broker's variables are passed over below
         self.backend_cls = backend
         every: Any = {**options, "broker": broker, "backend": backend}
         super().__init__(*args, **every)
+
+    @property
+    def producer_pool(self) -> ProducerPool:
+        """A pool of our own: kombu's belong to all apps of a process, and Celery sets their limit. A forked child
+        gets its own, for the fork may have copied it while it was locked."""
+        pools, pid = self._producers, os.getpid()
+        if pid not in pools:
+            connections = self.connection_for_write().Pool(PUBLISHERS)
+            pools.setdefault(pid, ProducerPool(connections, limit=PUBLISHERS))
+        return pools[pid]
+
+    def close_producers(self) -> None:
+        """Close the connections that messages go out by; a later message opens new ones."""
+        pool = self._producers.pop(os.getpid(), None)
+        if pool is not None:
+            parts: Any = pool
+            parts.force_close_all()
+            parts.connections.force_close_all()
 
     def connection_for_read(self, url: str | None = None, **options: Any) -> Any:
         return super().connection_for_read(url or self._own_broker, **options)
@@ -60,7 +82,7 @@ class BatchqCelery(Celery):
         return kind(app=self, url=url)
 
 
-def make_app(settings: Settings, queues: Sequence[str] = (), *, current: bool = False) -> Celery:
+def make_app(settings: Settings, queues: Sequence[str] = (), *, current: bool = False) -> BatchqCelery:
     """The Celery app. `queues` are the Celery queues a worker consumes; `current` only in a worker's process."""
     broker = parse(settings.broker_url or settings.store_url)
     backend = parse(settings.result_backend or settings.store_url)
@@ -147,8 +169,12 @@ def direct_queue(name: str) -> Queue:
 class Dispatcher:
     """Sends the messages of the walk. References only; any message may be lost, late or doubled without harm."""
 
-    def __init__(self, app: Celery, settings: Settings) -> None:
+    def __init__(self, app: BatchqCelery, settings: Settings) -> None:
         self._app, self._settings = app, settings
+
+    def close(self) -> None:
+        """Close the connections to the broker; a later message opens new ones."""
+        self._app.close_producers()
 
     def send_wave(self, job_id: str, lane: int, queue: str, positions: Sequence[int], ticket: int) -> None:
         """One chord: a header task a position, complete_wave as its body. Raises StoreUnavailable.

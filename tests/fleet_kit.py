@@ -58,7 +58,9 @@ class Fleet:
             **self.extra,
         }
 
-    def start(self, pool: str = "gevent", slots: int = 20, *options: str) -> subprocess.Popen[bytes]:
+    def start(
+        self, pool: str = "gevent", slots: int = 20, *options: str, app: str = "workers"
+    ) -> subprocess.Popen[bytes]:
         """A worker process, in the foreground of its own group, ready when it has beaten."""
         log = self.log(len(self.workers)).open("wb")
         worker = subprocess.Popen(
@@ -67,7 +69,7 @@ class Fleet:
                 "-m",
                 "celery",
                 "-A",
-                "workers",
+                app,
                 "worker",
                 "-P",
                 pool,

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+import time
+
+from kombu.utils import functional
+
 from batchq import wiring
 from batchq.dispatch import make_app
 from batchq.settings import load
 from workers.bootsteps import Heart
 from workers.consumer import Orphans
 
+
+def _wait_as_gevent_does() -> None:
+    """Celery imports one function's `sleep` before gevent patches it: each wait for the broker would stop the hub,
+    and with it every call, heartbeat and deadline of the process."""
+    if "gevent.monkey" in sys.modules and sys.modules["gevent.monkey"].is_module_patched("time"):
+        functional.sleep = time.sleep  # type: ignore[attr-defined]
+
+
+_wait_as_gevent_does()
 place = wiring.locate(load(), start=False)
 app = make_app(place.settings, wiring.worker_queues(place.settings), current=True)
 app.conf.include = ["workers.tasks"]

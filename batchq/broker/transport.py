@@ -54,8 +54,26 @@ class QoS(stock.QoS):
             super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        self._acknowledge(delivery_tag)
+        try:
+            self._acknowledge(delivery_tag)
+        except AttributeError:
+            if not self._is_cut_off():
+                raise
         virtual.QoS.ack(self, delivery_tag)
+
+    def restore_unacked_once(self, stderr: Any = None) -> None:
+        """When a channel closes. A channel whose connection broke cannot put its messages back: that is no reason
+        for the worker to die, for the store sends their items again."""
+        try:
+            super().restore_unacked_once(stderr)
+        except AttributeError:
+            if not self._is_cut_off():
+                raise
+
+    def _is_cut_off(self) -> bool:
+        """Whether the channel has lost its connection for good; kombu's methods then stumble over None."""
+        connection = getattr(self.channel, "connection", None)
+        return connection is None or getattr(connection, "client", None) is None
 
     def _forget(self, tags: Sequence[str]) -> Sequence[None]:
         with self.channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:

@@ -15,6 +15,7 @@ from batchq.core.summary import Example, all_succeeded, report, what_to_do
 if TYPE_CHECKING:
     from batchq.client import Client
     from batchq.core.records import JobRecord
+    from batchq.errors import StoreUnavailable
 
 LETTERS_READ = 1_000  # dead letters looked through for an example of each kind
 FLEET_CHECKS = 5  # records between two looks at who consumes the queues
@@ -34,16 +35,41 @@ def follow(
     """
     lonely = _Lonely(client, job_id, shown) if alone else None
 
+    outage = _Outage(client, shown)
+
     def look(record: JobRecord) -> bool:
+        outage.over()
         shown.show(record)
         check(shown)
         if lonely is not None:
             lonely.look(record)
         return record.state is JobState.PAUSED
 
-    record = client.wait(job_id, watch=look)
+    record = client.wait(job_id, watch=look, away=outage.seen)
     shown.show(record)
     return record if record.state in ENDED else client.status(job_id)
+
+
+class _Outage:
+    """Says once that the job store is away, and that it is back. The embedded server is started again."""
+
+    def __init__(self, client: Client, shown: Progress) -> None:
+        self._client, self._shown = client, shown
+        self._away = False
+
+    def seen(self, exc: StoreUnavailable) -> None:
+        if not self._away:
+            self._shown.note(f"{exc}; waiting for it")
+            self._away = True
+        if self._client.embedded:
+            from batchq import embedded
+
+            embedded.start()  # the same address and password; ServerError says why it cannot
+
+    def over(self) -> None:
+        if self._away:
+            self._shown.note("the job store is back")
+            self._away = False
 
 
 class _Lonely:

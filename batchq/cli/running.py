@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 BASE_URL = "GOOGLE_GEMINI_BASE_URL"
 ROOTS = "BATCHQ_FILE_ROOTS"
+PROJECT = "BATCHQ_PROJECT"
+EMULATOR = "emulator"  # the project of workers that ask a run's own emulator
 RECENT = 500  # newest jobs looked through for open ones
 
 
@@ -82,8 +84,10 @@ def run(request: RunRequest) -> int:
             tell_input(reading)
         with _client(found) as client, _around() as around:
             workers = _worker_count(request, found)
-            _give_provider(request, reading, around, workers)
-            job_id = _job(request, client, found, reading, around, workers)
+            project = _give_provider(request, reading, around, workers, found)
+            job_id = _job(request, client, found, reading, around, workers, project)
+            if project is not None:
+                client.pin(job_id, project)
             if request.out is None:
                 destination = _destination(request, job_id)
             return _to_the_end(request, client, found, around, workers, job_id, destination)
@@ -116,28 +120,36 @@ def _worker_count(request: RunRequest, found: Place) -> int:
     return 1 if found.embedded else 0
 
 
-def _give_provider(request: RunRequest, reading: Reading | None, around: _Around, workers: int) -> None:
-    """Say which Gemini the local workers will ask; without a key start the emulator for them."""
+def _give_provider(
+    request: RunRequest, reading: Reading | None, around: _Around, workers: int, found: Place
+) -> str | None:
+    """Say which Gemini the local workers will ask; without a key start the emulator for them.
+
+    Returns the project whose workers alone may run the job: runs beside each other may have different keys, or
+    none. None: any worker may, since this run brings none, or asks no model.
+    """
     from batchq import wiring
     from batchq.local import LocalEmulator
     from batchq.operations import registry
 
     if not workers:
-        return
+        return None
     if wiring.has_provider():
         from batchq.providers.gemini import GeminiConfig
 
         say.note(f"provider: {GeminiConfig.from_env(os.environ).where}")
-        return
+        return found.settings.project or wiring.provider().project
     only_own = reading is not None and reading.format != "batchq"  # its lines name no operation of their own
     if only_own and not registry.get(request.asked.operation).needs_provider:
-        return
+        return None
     around.emulator = LocalEmulator(os.environ)
     os.environ[BASE_URL] = around.emulator.url
+    os.environ[PROJECT] = EMULATOR
     say.note(
         f"provider: the local emulator at {around.emulator.url}, whose answers are made up: "
         "set GEMINI_API_KEY for real ones"
     )
+    return EMULATOR
 
 
 # -- the job ------------------------------------------------------------------------------------------------
@@ -150,6 +162,7 @@ def _job(
     reading: Reading | None,
     around: _Around,
     workers: int,
+    project: str | None,
 ) -> str:
     """The id of the job to follow: one that goes on, or a new one."""
     if found.embedded:
@@ -170,7 +183,9 @@ def _job(
     while True:
         metadata = {"run": digest, **({"files": folder} if mode == "path" else {})}
         job_id = former.id if former else None
-        submission = request.asked.submission(request.source, mode, metadata, job_id)
+        submission = replace(
+            request.asked.submission(request.source, mode, metadata, job_id), project=project
+        )
         try:
             accepted = client.accept(submission, reading, preflight=request.asked.preflight)
         except Conflict:

@@ -355,6 +355,11 @@ class DeadLetter:
     def reason(self) -> str:
         return self.error.status
 
+    @property
+    def refused_before_any_call(self) -> bool:
+        """Whether the item was bad when it was submitted: a redrive cannot help it."""
+        return self.attempts == 0 and not self.history
+
     def to_json(self) -> JsonObject:
         return {
             "job_id": self.job_id,

@@ -64,7 +64,7 @@ def _fill(walk: Walk, spec: JobSpec, lane: Lane) -> None:
 
 def lane_window(walk: Walk, spec: JobSpec, lane: Lane, queue: str, passage: Passage) -> int:
     """Items of a lane that may be in flight now: its share of its quota's window."""
-    slots, rpm = walk.slots_of(queue), passage.rpm()
+    slots, rpm = walk.slots_of(queue, spec.project_of(lane)), passage.rpm()
     whole = window.fleet_window(slots, rpm / 60 if rpm else None, passage.experience.latency_s)
     if spec.concurrency is not None:
         whole = min(whole, window.SLOTS_AHEAD * spec.concurrency)

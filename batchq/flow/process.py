@@ -37,8 +37,10 @@ log = logging.getLogger("batchq")
 
 SUSPECT_CRASHES = 2  # an item under which so many workers died runs as the only suspect of its process
 SUSPECT_WAIT_MS = 1_000
+ELSEWHERE_MS = 1_000  # until another worker may have taken what this one cannot serve
 UNLIMITED = Permit(0)
 HELD_MS = 5_000  # an item of a held quota comes back after this at most; it goes out again when the hold ends
+OWN_REFUSALS = 4  # of a kind that is fatal for a job, before they count as the item's own
 MESSAGE_LIMIT = 2_000  # characters of an error kept with an item
 
 
@@ -129,9 +131,20 @@ def _claim(message: ItemMessage, walk: Walk) -> _Task | None:
     if walk.stopping:
         _give_back(task, walk, 0)
         return None
+    if not _is_ours(spec, lane, walk):
+        _give_back(task, walk, ELSEWHERE_MS)
+        return None
     if begun:
         return task
     return _pass_gate(task, walk)
+
+
+def _is_ours(spec: JobSpec, lane: Lane, walk: Walk) -> bool:
+    """A local run's job goes to its own provider: no key's job to an emulator, nor the other way round."""
+    if spec.project_of(lane) in (None, walk.project):
+        return True
+    walk.specs.drop(spec.id)  # it may have been pinned anew since this process read it
+    return walk.spec_patiently(spec.id).project_of(lane) in (None, walk.project)
 
 
 def _pass_gate(task: _Task, walk: Walk) -> _Task | None:
@@ -150,9 +163,7 @@ def _pass_gate(task: _Task, walk: Walk) -> _Task | None:
         if answer != "stale":
             _give_back(task, walk, 0)
         return None
-    lease = replace(
-        task.lease, attempts=task.lease.attempts + 1, waited_ms=task.lease.waited_ms + permit.waited_ms
-    )
+    lease = replace(task.lease, attempts=task.lease.attempts + 1)
     return replace(task, lease=lease, permit=permit, estimate=estimate)
 
 
@@ -190,6 +201,9 @@ def _run(task: _Task, walk: Walk) -> SendAgain | None:
         _settle(task, walk, asked, _success(task, walk, asked, asked.answer))
         return None
     assert asked.error is not None
+    if asked.error.kind == "FILE_OUTSIDE_ROOTS" and _another_may_read(task, walk):
+        _give_back(task, walk, ELSEWHERE_MS)
+        return None
     decision = retry.decide(
         asked.error,
         attempts=task.lease.attempts,
@@ -199,6 +213,8 @@ def _run(task: _Task, walk: Walk) -> SendAgain | None:
         now_ms=int(time.time() * 1000),
         dice=walk.dice.random(),
     )
+    if isinstance(decision, retry.Unserved) and _is_its_own(task, walk, asked.error):
+        decision = retry.GiveUp(ItemState.FAILED, asked.error.kind, asked.error.message)
     match decision:
         case retry.GiveUp():
             _settle(task, walk, asked, _failure(task, walk, asked, decision))
@@ -208,7 +224,20 @@ def _run(task: _Task, walk: Walk) -> SendAgain | None:
         case retry.Limited():
             return _limited(task, walk, asked, decision)
         case retry.Unserved(why):
-            return _release(task, walk, asked, ReleaseKind.FATAL, 0, why=why)
+            delay_ms = retry.backoff_ms(_refusals(task, asked.error) + 1, walk.dice.random())
+            return _release(task, walk, asked, ReleaseKind.FATAL, delay_ms, why=why)
+
+
+def _refusals(task: _Task, error: ProviderError) -> int:
+    """How often this item met the same refusal before."""
+    return sum(one.error.code == error.code and one.error.status == error.kind for one in task.lease.history)
+
+
+def _is_its_own(task: _Task, walk: Walk, error: ProviderError) -> bool:
+    """Whether what looks fatal for the job is this item's alone: met again and again, while others succeed."""
+    if _refusals(task, error) < OWN_REFUSALS:
+        return False
+    return patiently(lambda: walk.jobs.record(task.spec.id).succeeded, walk.stop.is_set) > 0
 
 
 def _limited(task: _Task, walk: Walk, asked: _Asked, limited: retry.Limited) -> SendAgain | None:
@@ -237,7 +266,9 @@ def _ask(task: _Task, walk: Walk) -> _Asked:
     error: ProviderError | None = None
     try:
         item = walk.shard_patiently(task.spec.id, task.lease.shard).at(task.lease.position)
-        answer = walk.operation(task.lane.operation).run(_call(task, walk, item))
+        call = _call(task, walk, item)
+        began, clock = int(time.time() * 1000), time.monotonic()  # reading it is no part of the call
+        answer = walk.operation(task.lane.operation).run(call)
     except ProviderError as exc:
         error = exc
     except GaveUp:
@@ -275,10 +306,22 @@ def _blob(task: _Task, walk: Walk, item: StoredItem) -> Blob | None:
     ref = FileRef.from_wire(raw)
     if ref.path is not None:
         return Blob(ref.name, files.load(ref, map(str, walk.settings.file_roots)))
-    data = walk.items.file(task.spec.id, ref.sha256)
+    data = patiently(lambda: walk.items.file(task.spec.id, ref.sha256), walk.stop.is_set)
     if data is None:
         raise Rejected(f"the bytes of {ref.name} are no longer in the store", kind="FILE_UNREADABLE")
     return Blob(ref.name, data)
+
+
+def _another_may_read(task: _Task, walk: Walk) -> bool:
+    """Whether a live worker of the queue has the item's file under its roots."""
+    item = walk.shard_patiently(task.spec.id, task.lease.shard).at(task.lease.position)
+    raw = item.input.get("file")
+    path = raw.get("path") if isinstance(raw, dict) else None
+    queue = walk.settings.operation(task.lane.operation).queue or task.lane.operation
+    alive = patiently(lambda: walk.fleet.alive(int(walk.settings.lease_s * 1000)), walk.stop.is_set)
+    return path is not None and any(
+        queue in beat.queues and files.is_under_any(str(path), beat.file_roots) for beat in alive
+    )
 
 
 # -- the outcome --------------------------------------------------------------------------------------------
@@ -291,7 +334,7 @@ def _success(task: _Task, walk: Walk, asked: _Asked, answer: Answer) -> Outcome:
         response=answer.response,
         attempts=task.lease.attempts,
         duration_ms=asked.duration_ms,
-        waited_ms=task.lease.waited_ms,
+        waited_ms=task.lease.waited_ms + task.permit.waited_ms,
         rate_limited=task.lease.limited,
         model=model,
         usage=answer.usage,
@@ -309,7 +352,7 @@ def _failure(task: _Task, walk: Walk, asked: _Asked, decision: retry.GiveUp) -> 
         error=ErrorInfo(asked.error.code, decision.status, message),
         attempts=task.lease.attempts,
         duration_ms=asked.duration_ms,
-        waited_ms=task.lease.waited_ms,
+        waited_ms=task.lease.waited_ms + task.permit.waited_ms,
         rate_limited=task.lease.limited + (decision.status == "RATE_LIMITED"),
         model=task.lane.model,
         usage=asked.usage,
@@ -380,7 +423,7 @@ def _release(
             delay_ms=delay_ms,
             by_message=by_message,
             waited_ms=charged_ms,
-            attempt=_attempt(asked) if kind is ReleaseKind.RETRY else None,
+            attempt=_attempt(asked) if kind in (ReleaseKind.RETRY, ReleaseKind.FATAL) else None,
             usage=asked.usage,
             cost_usd=_cost(walk, task.lane.model, asked.usage),
         ),

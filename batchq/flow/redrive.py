@@ -46,6 +46,7 @@ def dead_letters(walk: Walk, choice: Choice) -> Iterator[DeadLetter]:
 def redrive(walk: Walk, choice: Choice, *, by: str) -> int:
     """Send dead letters back as pending items; a finished job opens again. Returns how many were.
 
+    What was refused before any call (an empty prompt, an unreadable file) stays: it would be refused again.
     Raises NotFound, and Conflict for a named job that was cancelled.
     """
     total = 0
@@ -75,6 +76,8 @@ def _redrive_job(walk: Walk, spec: JobSpec, choice: Choice, by: str) -> int:
             first = False
 
     for stored, letter in _letters(walk, spec, choice):
+        if letter.refused_before_any_call:
+            continue  # nothing there can be sent: the input has to be corrected and submitted again
         lane = pending.setdefault(stored.lane, [])
         lane.append((stored.position, stored.shard, letter.reason))
         if len(lane) >= SLICE:

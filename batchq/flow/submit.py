@@ -59,6 +59,7 @@ class Submission:
     files: FilesMode = "inline"
     strict: bool = False  # items with a problem refuse the submission too
     skip_bad: bool = False  # lines that break the list become failed items
+    project: str | None = None  # the only one whose workers may ask its models; None: whichever
     source: str = ""  # what the user named, for lists and messages
 
 
@@ -163,6 +164,8 @@ def _fields(submission: Submission) -> dict[str, str | int]:
         "priority": submission.priority,
         "retention_ms": submission.retention_ms,
     }
+    if submission.project is not None:
+        fields["project"] = submission.project
     if submission.schema is not None:
         fields["schema"] = json.dumps(submission.schema)
     if submission.rpm is not None:
@@ -420,7 +423,8 @@ class _Writer:
         self.failed += 1
         if len(self.problems) < SHOWN_PROBLEMS:
             place = item.place or f"item {item.id}"
-            self.problems.append(Complaint(place, f"{problem.message} ({problem.status})", self.total + 1))
+            message = problem.message.removeprefix(f"{place}: ")
+            self.problems.append(Complaint(place, f"{message} ({problem.status})", self.total + 1))
 
     def _flush(self, shard: _Open) -> None:
         if not shard.items:

@@ -37,6 +37,9 @@ class Dispatcher(Protocol):
     def send_dispatch(self, job_id: str) -> None:
         """Have a worker advance the job."""
 
+    def close(self) -> None:
+        """Close the connections to the broker; a later message opens new ones."""
+
     def send_letters(self, job_id: str, indexes: Sequence[int]) -> None:
         """Put dead letters into their queue. Raises StoreUnavailable: some may be there."""
 
@@ -162,9 +165,13 @@ class Walk:
         limits = self.settings.operation(operation)
         return RetryPolicy(limits.max_attempts, int(limits.max_rate_limit_wait_s * 1000))
 
-    def slots_of(self, queue: str) -> int:
-        """Items that the live workers of a queue run at once; 0: nobody consumes it."""
-        return sum(beat.slots for beat in self._fleet_view.get() if queue in beat.queues)
+    def slots_of(self, queue: str, project: str | None = None) -> int:
+        """Items that the live workers of a queue (and project) run at once; 0: nobody consumes it."""
+        return sum(
+            beat.slots
+            for beat in self._fleet_view.get()
+            if queue in beat.queues and project in (None, beat.project)
+        )
 
     def processes(self) -> int:
         """Live processes that run items: those that a quota is divided among."""

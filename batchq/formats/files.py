@@ -127,7 +127,7 @@ def load(ref: FileRef, roots: Iterable[str]) -> bytes:
         raise Rejected(f"{shown(ref.name)} was stored with the job, not by path", kind="FILE_UNREADABLE")
     try:
         real = os.path.realpath(ref.path)
-        if not any(is_under(real, os.path.realpath(root)) for root in roots):
+        if not is_under_any(real, roots):
             raise Rejected(
                 f"{shown(ref.name)} lies in no file root of this worker: add its folder to BATCHQ_FILE_ROOTS",
                 kind="FILE_OUTSIDE_ROOTS",
@@ -140,6 +140,12 @@ def load(ref: FileRef, roots: Iterable[str]) -> bytes:
     if len(data) != ref.size or hashlib.sha256(data).hexdigest() != ref.sha256:
         raise Rejected(f"{shown(ref.name)} changed since submit", kind="FILE_CHANGED")
     return data
+
+
+def is_under_any(path: str, roots: Iterable[str]) -> bool:
+    """Whether a path, links resolved, lies under one of the folders."""
+    real = os.path.realpath(path)
+    return any(is_under(real, os.path.realpath(root)) for root in roots)
 
 
 class _NotRegular(Exception):

@@ -49,6 +49,11 @@ class JobSpec:
     shards: int
     created_ms: int
     retention_ms: int  # 0: for ever
+    project: str | None = None  # the only one whose workers may ask its models; None: whichever
+
+    def project_of(self, lane: Lane) -> str | None:
+        """Whose workers alone may run a lane's items; None: anybody's."""
+        return self.project if lane.model is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +183,7 @@ class JobStore:
             shards=int(raw["shards"]),
             created_ms=int(raw["created"]),
             retention_ms=int(raw.get("retention_ms", 0)),
+            project=raw.get("project") or None,
         )
 
     def record(self, job_id: str) -> JobRecord:
@@ -275,6 +281,11 @@ class JobStore:
             [SCHEMA, CANCEL_SHARDS],
         )
         return bool(reply[0] == b"1")
+
+    def pin(self, job_id: str, project: str) -> None:
+        """From now on only workers of this project ask the job's models."""
+        self._read(job_id)
+        self._db.command("HSET", self._db.job_keys(job_id).job, "project", project)
 
     def finish_begin(self, job_id: str, owner: str) -> int | None:
         """The generation to commit, or None: not finished, finished already, or somebody else is at it."""

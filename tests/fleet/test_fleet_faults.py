@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from conftest import Fleet, eventually
 from test_fleet_walk import items
 
-from batchq import Client, Item
+from batchq import Client, Item, embedded
 from batchq.core.lifecycle import JobState
 from batchq.dispatch import Dispatcher, make_app
+from batchq.emulator import Emulator
+from batchq.flow.submit import Submission
+from batchq.formats import InputSpec, read
 from batchq.store.database import Database
+from batchq.wiring import Place
 
 
 @pytest.mark.parametrize(("pool", "slots"), [("gevent", 10), ("prefork", 2)])
@@ -101,28 +106,57 @@ def test_a_worker_told_to_end_finishes_its_calls_and_gives_the_rest_back(
     assert record.repeated == 0
 
 
+@pytest.mark.parametrize(("pool", "slots"), [("gevent", 5), ("threads", 5), ("prefork", 2)])
 def test_workers_wait_for_the_server_and_go_on(
-    fleet: Fleet, client: Client, tmp_path: object, request: pytest.FixtureRequest
+    fleet: Fleet, client: Client, tmp_path: Path, request: pytest.FixtureRequest, pool: str, slots: int
 ) -> None:
-    from pathlib import Path
-
-    from batchq import embedded
-    from batchq.wiring import Place
-
-    folder = Path(str(tmp_path)) / "own-server"
+    folder = tmp_path / "own-server"
     own = embedded.start(folder)
     request.addfinalizer(lambda: embedded.stop(folder))
     fleet.url = own.url
     place = Place(client.settings.model_copy(update={"redis_url": own.url}), embedded=True)
     with Client(place=place) as other:
-        fleet.start("gevent", 5)
-        job = other.submit(items(60, ms=100), operation="work")
-        eventually(lambda: len(fleet.calls()) >= 10)
-        embedded.stop(folder)
-        time.sleep(1)  # the outage itself
-        again = embedded.start(folder)
-        if again.url != own.url:
-            pytest.skip("the server came back elsewhere")
+        worker = fleet.start(pool, slots)
+        job = other.submit(items(40, ms=300), operation="work", concurrency=slots)
+        eventually(lambda: len(fleet.calls()) >= slots)
+        os.kill(own.pid, signal.SIGKILL)  # with calls under way and messages taken
+        time.sleep(2.5)  # the outage itself
+        embedded.start(folder)
         record = job.wait(90)
-    assert record.succeeded == 60
-    assert max(fleet.calls().values()) <= 2
+        assert worker.poll() is None, "it lived through"
+        assert record.succeeded == 40
+        assert max(fleet.calls().values()) <= 2
+        # a worker that stands still while it waits for the broker would show in what its calls took
+        assert max(result.duration_ms for result in job.results()) < 1_500
+
+
+def test_a_worker_that_may_not_read_a_file_leaves_it_to_one_that_may(
+    fleet: Fleet, client: Client, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(30):
+        (folder / f"{number:02}.txt").write_text(f"text {number}")
+    fleet.start("gevent", 4)
+    fleet.extra["BATCHQ_FILE_ROOTS"] = str(folder)
+    fleet.start("gevent", 4)
+    eventually(lambda: len(client.fleet()) == 2)
+    job = client.submit(read(InputSpec(str(folder))), operation="work", files="path")
+    record = job.wait(60)
+    assert (record.succeeded, record.failed) == (30, 0), record.errors
+
+
+def test_a_pinned_job_goes_to_the_workers_of_its_project_alone(
+    fleet: Fleet, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Emulator() as made_up, Emulator() as real:
+        for project, emulator in (("made-up", made_up), ("real", real)):
+            fleet.extra |= {"BATCHQ_PROJECT": project, "GOOGLE_GEMINI_BASE_URL": emulator.url}
+            fleet.start("gevent", 5)
+        eventually(lambda: {beat.project for beat in client.fleet()} == {"made-up", "real"})
+        submission = Submission(project="real")
+        accepted = client.accept(
+            submission, [Item(f"i{n}", {"prompt": f"p{n}"}) for n in range(60)], preflight=False
+        )
+        assert client.wait(accepted.job_id, 60).succeeded == 60
+        assert (made_up.stats()["requests"], real.stats()["answered"]) == (0, 60)

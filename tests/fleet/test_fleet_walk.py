@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from conftest import Fleet, eventually
 
@@ -116,6 +118,33 @@ def test_a_redrive_opens_a_finished_job_and_its_counts_and_results_come_right(
     assert list(client.dead_letters(job.id)) == []
 
 
+def test_what_was_refused_before_any_call_is_not_redriven(fleet: Fleet, client: Client) -> None:
+    fleet.start()
+    job = client.submit(
+        [Item("fine", {"n": 1}), {"id": "bad", "operation": "generate", "prompt": " "}], operation="work"
+    )
+    assert job.wait(60).failed == 1
+    (letter,) = client.dead_letters(job.id)
+    assert (letter.reason, letter.refused_before_any_call) == ("EMPTY_PROMPT", True)
+    assert client.redrive(job.id) == 0
+    assert job.status().state is JobState.COMPLETED
+    assert "bad" not in fleet.calls()
+
+
+def test_a_refusal_that_one_item_alone_meets_does_not_keep_its_job_open(fleet: Fleet, client: Client) -> None:
+    fleet.extra["BATCHQ_FATAL_IN_A_ROW"] = "2"
+    fleet.start("gevent", 4)
+    rows = [*items(200, ms=30), Item("forbidden", {"n": 1, "fail": 99, "error": "fatal"})]
+    job = client.submit(rows, operation="work")
+    deadline = time.monotonic() + 60
+    while job.status().state is not JobState.COMPLETED and time.monotonic() < deadline:
+        if job.status().state is JobState.PAUSED:
+            job.resume()
+    record = job.status()
+    assert (record.succeeded, record.failed, record.errors) == (200, 1, {"UNAUTHENTICATED": 1})
+    assert fleet.calls()["forbidden"] == 5
+
+
 def test_a_paused_job_sends_nothing_until_it_is_resumed(fleet: Fleet, client: Client) -> None:
     fleet.start("gevent", 4)
     job = client.submit(items(60, ms=50), operation="work")
@@ -143,8 +172,6 @@ def test_a_cancelled_job_settles_what_is_pending_at_once_and_ends(fleet: Fleet, 
 
 
 def test_a_deadline_cancels_what_is_pending_and_the_job_completes(fleet: Fleet, client: Client) -> None:
-    import time
-
     fleet.start("gevent", 2)
     job = client.submit(items(200, ms=100), operation="work", deadline=time.time() + 2)
     record = job.wait(30)
