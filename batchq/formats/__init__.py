@@ -6,15 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from batchq.formats.addresses import is_address, is_database, masked
     from batchq.formats.files import inspect, load
     from batchq.formats.items import item_from, row_id
     from batchq.formats.reading import Reading, read
-    from batchq.formats.spec import FORMATS, InputSpec
+    from batchq.formats.spec import FORMATS, OUTPUT_FORMATS, InputSpec
     from batchq.formats.template import Template
     from batchq.formats.writers import Destination, Written, check_destination, result_line, write
 
 _HOMES = {
     "FORMATS": "spec",
+    "OUTPUT_FORMATS": "spec",
     "Destination": "writers",
     "InputSpec": "spec",
     "Reading": "reading",
@@ -22,8 +24,11 @@ _HOMES = {
     "Written": "writers",
     "check_destination": "writers",
     "inspect": "files",
+    "is_address": "addresses",
+    "is_database": "addresses",
     "item_from": "items",
     "load": "files",
+    "masked": "addresses",
     "read": "reading",
     "result_line": "writers",
     "row_id": "items",
@@ -32,6 +37,7 @@ _HOMES = {
 
 __all__ = [
     "FORMATS",
+    "OUTPUT_FORMATS",
     "Destination",
     "InputSpec",
     "Reading",
@@ -39,8 +45,11 @@ __all__ = [
     "Written",
     "check_destination",
     "inspect",
+    "is_address",
+    "is_database",
     "item_from",
     "load",
+    "masked",
     "read",
     "result_line",
     "row_id",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FORMATS = ("gemini", "openai", "batchq", "csv", "parquet", "text", "files")
+OUTPUT_FORMATS = ("jsonl", "json", "csv", "parquet")
 
 
 @dataclass(frozen=True, slots=True)

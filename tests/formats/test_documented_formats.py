@@ -9,10 +9,9 @@ from pathlib import Path
 from formats_helpers import Inputs
 from test_writing_results import BAD, GOOD
 
-from batchq.formats import FORMATS, files, items, result_line
+from batchq.formats import FORMATS, OUTPUT_FORMATS, files, items, result_line
 from batchq.formats.extras import _NEEDS
 from batchq.formats.openai.settings import CHAT, RESPONSES
-from batchq.formats.writers.destination import FORMS
 from batchq.formats.writers.flat import COLUMNS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -71,7 +70,7 @@ def test_every_column_and_every_status_of_ours_is_documented() -> None:
 def test_every_form_is_documented() -> None:
     read, written = (DOCS / "inputs.md").read_text(), (DOCS / "results.md").read_text()
     assert [form for form in FORMATS if f"| `{form}` |" not in read] == []
-    assert f"`--format {'|'.join(FORMS)}`" in written
+    assert f"`--format {'|'.join(OUTPUT_FORMATS)}`" in written
     assert [
         extra for extra in _NEEDS if f'"batchq[{extra}]"' not in read or f'"batchq[{extra}]"' not in written
     ] == []

@@ -12,9 +12,9 @@ from batchq.errors import InputError
 from batchq.formats.addresses import file_name, is_address, is_database, local_path
 from batchq.formats.extras import need
 from batchq.formats.remote import Remote
+from batchq.formats.spec import OUTPUT_FORMATS
 from batchq.formats.words import listed, meant, shown
 
-FORMS = ("jsonl", "json", "csv", "parquet")
 _BY_SUFFIX = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -30,7 +30,7 @@ class Destination:
     """Where results go and in which form."""
 
     path: str | None  # as the user named it, without the secrets of a URL; None: standard output
-    form: str  # one of FORMS, or "sql": a table
+    form: str  # one of OUTPUT_FORMATS, or "sql": a table
     direct: bool = False  # no regular file (/dev/null, a pipe): written as it comes, not replaced whole
     address: str | None = field(
         default=None, repr=False
@@ -41,12 +41,12 @@ def check_destination(out: str, format: str | None = None) -> Destination:
     """Find the form, and make sure that a file can be made there, or a table written. Nothing is left behind;
     missing folders are made by `write`.
 
-    `out` is a path, a file's address, a database's, or "-" for standard output; `format` one of FORMS, None:
+    `out` is a path, a file's address, a database's, or "-" for standard output; `format` one of OUTPUT_FORMATS, None:
     by suffix, jsonl for what is no regular file. Raises InputError.
     """
-    if format is not None and format not in FORMS:
+    if format is not None and format not in OUTPUT_FORMATS:
         raise InputError(
-            f"--format {shown(format)} is not known{meant(format, FORMS)} Known: {listed(FORMS)}"
+            f"--format {shown(format)} is not known{meant(format, OUTPUT_FORMATS)} Known: {listed(OUTPUT_FORMATS)}"
         )
     if is_database(out):
         return _table(out, format)
@@ -110,7 +110,7 @@ def _form(out: str) -> str:
         return _BY_SUFFIX[suffix]
     what = f"the suffix {shown(suffix)}" if suffix else "a name without suffix"
     raise InputError(
-        f"{shown(out)}: {what} does not tell the form: name it with --format ({', '.join(FORMS)})"
+        f"{shown(out)}: {what} does not tell the form: name it with --format ({', '.join(OUTPUT_FORMATS)})"
     )
 
 
