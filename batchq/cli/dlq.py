@@ -141,10 +141,13 @@ def redrive_letters(choice: Choice, yes: bool, as_json: bool) -> None:
     with opening.client() as client:
         if choice.everything and not yes:
             _confirm(client, choice, "Send back")
+        hopeless = sum(letter.refused_before_any_call for letter in choice.letters(client))
         number = client.redrive(**choice.arguments())
     say.note(f"{count(number, 'item')} sent back")
+    if hopeless:
+        say.note(f"{hopeless:,} stay, refused before any call: correct the input and submit it again")
     if as_json:
-        say.document({"redriven": number})
+        say.document({"redriven": number, "skipped": hopeless})
 
 
 @dlq_command.command(
