@@ -18,10 +18,12 @@ from batchq.core.lifecycle import ENDED, HoldCause, ItemState, JobState
 from batchq.core.records import DeadLetter, Item, JobRecord, JobStatus, Result, Slow
 from batchq.errors import Complaint, StoreUnavailable, WaitTimeout
 from batchq.flow.cancel import cancel
+from batchq.flow.forecast import with_eta
 from batchq.flow.redrive import Choice, dead_letters, purge, redrive
 from batchq.flow.submit import Accepted, FilesMode, Submission, submit
 from batchq.flow.walk import Walk
 from batchq.formats.given import Rows, given_items
+from batchq.quotas import Quotas
 from batchq.settings import Settings, load
 from batchq.store.fleet import Beat
 from batchq.wiring import Place
@@ -112,6 +114,7 @@ class Client:
         job_id: str | None = None,
         priority: int = 5,
         rpm: int | None = None,
+        tpm: int | None = None,
         concurrency: int | None = None,
         deadline: float | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -138,6 +141,7 @@ class Client:
             idempotency_key=idempotency_key,
             priority=priority,
             rpm=rpm,
+            tpm=tpm,
             concurrency=concurrency,
             deadline=deadline,
             metadata=dict(metadata or {}),
@@ -175,7 +179,7 @@ class Client:
 
     def status(self, job_id: str) -> JobRecord:
         """The record, the slowest items by name. Raises NotFound, NewerData."""
-        record = self.walk.jobs.record(job_id)
+        record = with_eta(self.walk, self.walk.jobs.record(job_id))
         return replace(record, slowest=tuple(self._named(job_id, record.slowest)))
 
     def _named(self, job_id: str, slowest: Iterable[Slow]) -> Iterator[Slow]:
@@ -296,6 +300,11 @@ class Client:
     ) -> int:
         """Set dead letters aside for good: they stay failed, their inputs and histories go. Returns how many."""
         return purge(self.walk, Choice(job_id, reason, error, operation, _frozen(ids)), by=PERSON)
+
+    @property
+    def quotas(self) -> Quotas:
+        """How the fleet's quotas stand, and changing them while everything runs."""
+        return Quotas(self.walk)
 
     def fleet(self) -> Sequence[Beat]:
         """The worker processes that are alive."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import socket
@@ -89,6 +90,12 @@ def provider() -> Provider:
     return GeminiProvider(GeminiConfig.from_env(os.environ))
 
 
+def warm_provider() -> None:
+    """Have this process's provider ready for its first call, if it has one."""
+    with contextlib.suppress(ConfigurationError):
+        provider().warm()
+
+
 def has_provider(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether this process could ask Gemini."""
     from batchq.providers.gemini import GeminiConfig
@@ -130,6 +137,7 @@ def build_walk(settings: Settings, *, slots: int, project: str = "", incarnation
         dispatcher=Dispatcher(make_app(settings), settings),
         operation=registry.get,
         prices=TABLE,
+        warm=warm_provider,
         incarnation=incarnation or new_incarnation(),
         project=project,
         slots=slots,

@@ -24,6 +24,7 @@ COMMANDS = {
     "resume": ("jobs", "Let a paused job go on."),
     "delete": ("jobs", "Remove an ended job and its results."),
     "dlq": ("dlq", "Review dead letters: items that did not succeed."),
+    "quotas": ("quotas", "See how much of each quota is used; change limits."),
     "server": ("server", "Start, stop or look at the embedded server."),
     "worker": ("worker", "Run a Celery worker of the fleet."),
     "flower": ("flower", "Show jobs, dead letters and workers in the browser."),

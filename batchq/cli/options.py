@@ -50,6 +50,7 @@ class JobOptions:
     glob: str | None = None
     files: str = "auto"  # auto, path or inline
     rpm: int | None = None
+    tpm: int | None = None
     concurrency: int | None = None
     priority: int | None = None
     idempotency_key: str | None = None
@@ -85,6 +86,7 @@ class JobOptions:
             idempotency_key=None if job_id else self.idempotency_key,
             priority=5 if self.priority is None else self.priority,
             rpm=self.rpm,
+            tpm=self.tpm,
             concurrency=self.concurrency,
             deadline=self.deadline,
             metadata=metadata,
@@ -223,6 +225,9 @@ _JOB_OPTIONS = (
     ),
     click.option(
         "--rpm", type=click.IntRange(1), metavar="N", help="At most N requests a minute for this job."
+    ),
+    click.option(
+        "--tpm", type=click.IntRange(1), metavar="N", help="At most N input tokens a minute for this job."
     ),
     click.option(
         "--concurrency", type=click.IntRange(1), metavar="N", help="At most N calls of this job in flight."

@@ -293,6 +293,9 @@ class JobRecord:
     priority: int = 5
     rpm: int | None = None
     concurrency: int | None = None
+    tpm: int | None = None
+    eta: float | None = None  # seconds until the last item settles; None: nothing tells yet, or it has ended
+    resumes_at: float | None = None  # Unix seconds at which a pause ends by itself; None: it needs somebody
     error: str | None = None
     now: float = 0.0  # the store's clock when the record was read
 

@@ -23,8 +23,7 @@ log = logging.getLogger("batchq")
 
 AHEAD_MS = 1_000  # how far ahead of now a block reaches
 PAUSE_S = 0.5  # between two draws of a busy quota
-QUICK_S = 0.02  # … of one that gave what was asked, at once
-AT_ONCE_MS = 100  # a slot so near is one of a quota that is not busy
+QUICK_S = 0.02  # … of one that gives all that is asked at once
 BLOCK = 500  # permits a draw at most
 SLICE_S = 0.25  # every wait ends in slices, so that a shutdown is noticed
 LONGEST_S = 1.0  # between two looks at a quota that is held: what a person changes is seen
@@ -300,8 +299,8 @@ class Gate:
             self._learn_hold(granted)
             return min(LONGEST_S, granted.wait_ms / 1000)
         if not granted.wait_ms:
-            near = not granted.slots_ms or granted.slots_ms[-1] <= AT_ONCE_MS
-            return QUICK_S if near else PAUSE_S
+            last_s = granted.slots_ms[-1] / 1000 if granted.slots_ms else 0.0
+            return min(PAUSE_S, max(QUICK_S, last_s / 2))  # before the last of them has gone
         if granted.binding == "concurrency":
             return granted.wait_ms / 1000
         return min(LONGEST_S, max(PAUSE_S, granted.wait_ms / 1000))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from batchq.core import tokens
-from batchq.core.quota import QuotaLimits
+from batchq.core.quota import QuotaLimits, in_force
 from batchq.core.records import Usage
 from batchq.flow.gate import Gate, Permit, TooLarge, TooLong
 from batchq.flow.holds import Holds
@@ -40,6 +40,7 @@ class Passage:
 
     gate: Gate | None
     quotas: tuple[str, ...]
+    confs: tuple[QuotaLimits, ...]  # as this process's settings have them
     model: str | None  # the provider's quota; None: the operation asks no model
     holds: Holds
     experience: Experience
@@ -55,7 +56,14 @@ class Passage:
 
     def counts_tokens(self) -> bool:
         """Whether an estimate is needed."""
-        return any(view.limits.tokens_per_minute is not None for view in self.views())
+        return any(limits.tokens_per_minute is not None for limits in self.limits())
+
+    def limits(self) -> list[QuotaLimits]:
+        """Those in force; this process's own settings where nobody has drawn yet. Raises StoreUnavailable."""
+        return [
+            view.limits if view.drawn else in_force(view.set, conf, view.learnt)
+            for view, conf in zip(self.views(), self.confs, strict=True)
+        ]
 
     def views(self) -> list[QuotaView]:
         """How its quotas stand, at most half a second old. Raises StoreUnavailable."""
@@ -63,7 +71,7 @@ class Passage:
 
     def rpm(self) -> int | None:
         """Requests a minute of its tightest quota; None: none is known."""
-        known = [rpm for view in self.views() if (rpm := view.limits.requests_per_minute) is not None]
+        known = [rpm for limits in self.limits() if (rpm := limits.requests_per_minute) is not None]
         return min(known, default=None)
 
     def estimate(self, call: Call) -> tokens.Estimate:
@@ -133,7 +141,7 @@ class Gates:
     ) -> None:
         self._settings, self._store, self._owner, self._project = settings, store, owner, project
         self._workers, self._stopping = workers, stopping
-        self.holds = Holds(store, max(1, slots // 2))
+        self.holds = Holds(store, slots)
         self._gates: dict[tuple[str, ...], Gate] = {}
         self._experience: dict[tuple[str, str | None], Experience] = {}
         self._lock = threading.Lock()
@@ -159,7 +167,7 @@ class Gates:
                     workers=self._workers,
                     stopping=self._stopping,
                 )
-        return Passage(gate, quotas, model, self.holds, experience)
+        return Passage(gate, quotas, tuple(chain.values()), model, self.holds, experience)
 
     def _chain(self, spec: JobSpec, lane: Lane, project: str) -> dict[str, QuotaLimits]:
         """The quotas of a lane and what this process's settings say of them."""

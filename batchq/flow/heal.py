@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from batchq.core.lifecycle import ENDED, JobState
 from batchq.errors import BatchqError, NewerData, NotFound
 from batchq.flow.advance import advance, finish
+from batchq.flow.forecast import forecast
 from batchq.flow.letters import feed
 from batchq.flow.walk import Walk
 from batchq.store.fleet import Weather
@@ -122,6 +123,8 @@ def _sweep_job(walk: Walk, job_id: str, this: Round) -> int | None:
     for shard in healed.shards:
         walk.items.compact(job_id, shard)
     advance(walk, job_id)
+    if state not in ENDED:
+        forecast(walk, spec)
     if state is JobState.CANCELLED and finish(walk, spec):
         return None
     feed(walk, job_id)

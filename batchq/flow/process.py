@@ -148,6 +148,8 @@ def _is_ours(spec: JobSpec, lane: Lane, walk: Walk) -> bool:
 
 
 def _pass_gate(task: _Task, walk: Walk) -> _Task | None:
+    if walk.operation(task.lane.operation).needs_provider:
+        walk.warm()
     estimate = _estimate(task, walk)
     upper, usual = (estimate.upper, estimate.usual) if estimate is not None else (0, 0)
     permit = task.passage.wait(walk.settings.permit_wait_s, upper, usual)

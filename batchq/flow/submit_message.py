@@ -37,6 +37,7 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "idempotency_key": (str, _TEXT),
     "priority": (int, _WHOLE),
     "rpm": (int, _WHOLE),
+    "tpm": (int, _WHOLE),
     "concurrency": (int, _WHOLE),
     "deadline": ((int, float), _NUMBER),
     "metadata": (Mapping, _OBJECT),

@@ -120,6 +120,7 @@ class Walk:
     project: str = ""
     slots: int = 1  # items this process runs at once
     dice: random.Random = field(default_factory=random.Random)
+    warm: Callable[[], None] = lambda: None  # has the provider ready before a permit is drawn for it
     stop: threading.Event = field(default_factory=threading.Event)
     suspect: threading.Lock = field(default_factory=threading.Lock)
     specs: Lru[str, JobSpec] = field(default_factory=lambda: Lru(SPECS))

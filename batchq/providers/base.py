@@ -38,6 +38,9 @@ class Provider(Protocol):
         was blocked, cut off or is empty is no error here: see operations/answers.py.
         """
 
+    def warm(self) -> None:
+        """Make ready what the first call would wait for. Raises nothing."""
+
     def preflight(self, models: Iterable[str]) -> None:
         """Ask for each model before anything is stored.
 

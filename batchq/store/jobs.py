@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from batchq.core.forecast import Pace, eta_s
 from batchq.core.latency import percentiles
 from batchq.core.lifecycle import ENDED, HOLD_REASONS, HoldCause, JobState
 from batchq.core.records import Change, JobRecord, JsonObject, Slow
@@ -54,6 +56,26 @@ class JobSpec:
     def project_of(self, lane: Lane) -> str | None:
         """Whose workers alone may run a lane's items; None: anybody's."""
         return self.project if lane.model is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What the sweeper notes of an open job. `held_until_ms` None: it is not held; 0: until somebody resumes it."""
+
+    held_until_ms: int | None
+    why: str
+    pace: Pace
+    allowed_per_hour: int  # items, by its quotas; 0: no limit is known
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a forecast is made from. `left` are the items of each lane that are not settled."""
+
+    settled: int
+    left: tuple[int, ...]
+    pace: Pace | None
+    now_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +237,25 @@ class JobStore:
             if len(page) < limit:
                 return
             offset += limit
+
+    def progress(self, job_id: str, lanes: int) -> Progress:
+        keys = self._db.job_keys(job_id)
+        of_lanes = [("HMGET", keys.lane(lane), "pending", "processing") for lane in range(lanes)]
+        counts, *left = self._db.batch([("HMGET", keys.job, "n_S", "n_F", "n_D", "n_X", "pace"), *of_lanes])
+        return Progress(
+            settled=sum(int(count or 0) for count in counts[:4]),
+            left=tuple(sum(int(count or 0) for count in lane) for lane in left),
+            pace=Pace.from_wire(counts[4].decode() if counts[4] else None),
+            now_ms=self._db.server_ms(),
+        )
+
+    def note_forecast(self, job_id: str, forecast: Forecast) -> None:
+        key = self._db.job_keys(job_id).job
+        if not self._db.command("EXISTS", key):
+            return  # deleted meanwhile
+        until = "" if forecast.held_until_ms is None else forecast.held_until_ms
+        fields = ("pace", forecast.pace.wire(), "allowed", forecast.allowed_per_hour)
+        self._db.command("HSET", key, *fields, "q_until", until, "q_why", forecast.why)
 
     def digest(self, job_id: str) -> str:
         """Of the content, as its submission was sealed."""
@@ -418,6 +459,15 @@ def _slowest(flat: Sequence[Any]) -> dict[int, int]:
     return {int(position): int(float(duration)) for position, duration in pairs}
 
 
+def _held_by_quota(raw: Mapping[str, str], now: float) -> float | None:
+    """Until when (Unix seconds) all of an open job's quotas are held, as the sweeper noted; inf: until lifted."""
+    until = raw.get("q_until")
+    if not until or JobState(raw["state"]) in ENDED or raw.get("cancel"):
+        return None
+    ends = int(until) / 1000 if until != "0" else math.inf
+    return ends if ends > now else None
+
+
 def _record(
     job_id: str, raw: Mapping[str, str], slow: Mapping[int, int], log: Sequence[bytes], now: float
 ) -> JobRecord:
@@ -427,12 +477,23 @@ def _record(
     buckets = {
         int(name[3:]): int(n) for name, n in raw.items() if name.startswith("lat") and name[3:].isdigit()
     }
+    held = _held_by_quota(raw, now)
+    state, reason, resumes_at = _state(raw), _reason(raw), None
+    if held is not None and state in (JobState.PENDING, JobState.PROCESSING):
+        state, reason = JobState.PAUSED, raw.get("q_why") or None
+        resumes_at = held if held < math.inf else None
+    eta = None
+    if state not in ENDED and (state is not JobState.PAUSED or resumes_at is not None):
+        pace = Pace.from_wire(raw.get("pace"))
+        wait_s = max(0.0, (resumes_at or now) - now)
+        left = number("pending") + number("processing")
+        eta = eta_s(left, pace.per_hour if pace else 0, number("allowed"), wait_s)
     lanes = _lanes(raw)
     cost = number("cost_nano") / 1e9
     return JobRecord(
         id=job_id,
-        state=_state(raw),
-        reason=_reason(raw),
+        state=state,
+        reason=reason,
         operation=raw.get("operation", ""),
         model=raw.get("model") or (lanes[0].model if len(lanes) == 1 else None),
         options=json.loads(raw.get("options", "{}")),
@@ -462,6 +523,9 @@ def _record(
         priority=int(raw.get("priority", 5)),
         rpm=_optional_int(raw.get("rpm")),
         concurrency=_optional_int(raw.get("concurrency")),
+        tpm=_optional_int(raw.get("tpm")),
+        eta=eta,
+        resumes_at=resumes_at,
         error=raw.get("error"),
         now=now,
     )

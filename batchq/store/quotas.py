@@ -19,7 +19,7 @@ FIELDS = {
 }
 _HEADER = [
     *(f"{source}_{short}" for source in ("set", "conf", "learnt") for short in FIELDS.values()),
-    *("learns", "paused", "hold", "why", "cap", "skew", "day", "of_day"),
+    *("conf_at", "learns", "paused", "hold", "why", "cap", "skew", "day", "of_day"),
 ]
 
 
@@ -36,6 +36,7 @@ class QuotaView:
     held_ms: int  # from now; 0: not held
     why: str  # nothing goes, see core.quota.BINDINGS; "" when it is open
     slowed_rpm: int  # after refusals; 0: it is not
+    drawn: bool  # by a worker, whose settings are `configured`
     used_requests: int = 0  # of the last minute
     used_tokens: int = 0
     used_today: int = 0
@@ -205,6 +206,7 @@ def _view(name: str, raw: Mapping[str, str], now_ms: int, in_flight: int) -> Quo
         held_ms=held_ms,
         why="paused" if paused else why,
         slowed_rpm=number("cap"),
+        drawn="conf_at" in raw,
         used_requests=used("r"),
         used_tokens=used("t"),
         used_today=used_today,

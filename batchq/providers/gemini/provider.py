@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -55,6 +56,11 @@ class GeminiProvider:
             client.models.generate_content(model=model, contents=contents, config=config_of(request.config))
 
         return self._call(ask, timeout_s, read_answer)
+
+    def warm(self) -> None:
+        """Build the client now, so that the first call leaves when it is told to."""
+        with contextlib.suppress(Exception):  # the call itself says what is wrong
+            self._client()
 
     def preflight(self, models: Iterable[str]) -> None:
         ends = time.monotonic() + PREFLIGHT_S

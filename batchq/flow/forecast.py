@@ -1,0 +1,72 @@
+"""What a job waits for and when it will end, noted on its record by the sweeper's rounds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from batchq.core import window
+from batchq.core.forecast import eta_s, look
+from batchq.core.lifecycle import JobState
+from batchq.core.quota import BINDINGS
+from batchq.core.records import JobRecord
+from batchq.flow.advance import UNTIL_LIFTED, hold_of
+from batchq.flow.gates import Passage
+from batchq.flow.walk import Walk
+from batchq.store.jobs import Forecast, JobSpec, Lane
+
+SHOWN_MS = 5_000  # a shorter hold is no pause
+
+
+def forecast(walk: Walk, spec: JobSpec) -> None:
+    """Note the holds and the pace of an open job. Raises StoreUnavailable."""
+    seen = walk.jobs.progress(spec.id, len(spec.lanes))
+    open_lanes = [lane for lane in spec.lanes if seen.left[lane.number] > 0]
+    passages = {lane.number: _passage(walk, spec, lane) for lane in open_lanes}
+    holds = [(*hold_of(passage), passage) for passage in passages.values()]
+    until_ms, why = None, ""
+    if holds and all(hold[0] > SHOWN_MS for hold in holds):
+        held_ms, cause, passage = min(holds, key=lambda hold: hold[0])
+        lifted_by_hand = held_ms >= UNTIL_LIFTED
+        until_ms = 0 if lifted_by_hand else seen.now_ms + held_ms
+        why = _why(passage, cause, until_ms)
+    pace = look(seen.pace, seen.settled, seen.now_ms, waits=any(hold[0] for hold in holds))
+    allowed = allowed_per_hour(walk, spec, [(lane, passages[lane.number]) for lane in open_lanes])
+    walk.jobs.note_forecast(spec.id, Forecast(until_ms, why, pace, allowed))
+
+
+def allowed_per_hour(walk: Walk, spec: JobSpec, lanes: list[tuple[Lane, Passage]]) -> int:
+    """Items an hour that the quotas allow the job, shared with the others at work; 0: no limit is known."""
+    allowed = 0.0
+    for lane, passage in lanes:
+        rpm = passage.rpm()
+        if rpm is None:
+            return 0
+        member, weight = f"{spec.id}:{lane.number}", window.weight_of(spec.priority)
+        weights = {**walk.weights_of(passage.shared or lane.operation), member: weight}
+        allowed += rpm * weight / sum(weights.values())
+    return int(allowed * 60)
+
+
+def with_eta(walk: Walk, record: JobRecord) -> JobRecord:
+    """The record with its expected end by the quotas, where no worker has looked at the job yet."""
+    left = record.pending + record.processing
+    if record.eta is not None or not left or record.state not in (JobState.PENDING, JobState.PROCESSING):
+        return record
+    spec = walk.spec(record.id)
+    allowed = allowed_per_hour(walk, spec, [(lane, _passage(walk, spec, lane)) for lane in spec.lanes])
+    return replace(record, eta=eta_s(left, 0, allowed, 0.0))
+
+
+def _passage(walk: Walk, spec: JobSpec, lane: Lane) -> Passage:
+    queue = walk.settings.operation(lane.operation).queue or lane.operation
+    return walk.gates.of(spec, lane, walk.project_of(queue))
+
+
+def _why(passage: Passage, cause: str, until_ms: int) -> str:
+    quota = (passage.model or passage.quotas[-1]).rpartition(":")[2]
+    end = "until somebody resumes it (batchq quotas resume)"
+    if until_ms:
+        end = f"until {datetime.fromtimestamp(until_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    said = BINDINGS["day" if cause == "requests_per_day" else cause]
+    return f"quota {quota}: {said}, {end}"

@@ -1,0 +1,185 @@
+"""What is fleet-wide about quotas, with real workers and the local Gemini API counting for itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+from conftest import Fleet, eventually
+
+from batchq import Client, wiring
+from batchq.core.lifecycle import JobState
+from batchq.emulator import Emulator, EmulatorOptions
+from batchq.store.database import Database
+
+MODEL = "gemini-2.5-flash-lite"
+OTHER = "gemini-2.5-flash"
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(EmulatorOptions(directives=True)) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def gemini(fleet: Fleet, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
+    fleet.extra |= {
+        "GOOGLE_GEMINI_BASE_URL": emulator.url,
+        "GEMINI_API_KEY": "test-key",
+        "BATCHQ_PROJECT": "p",
+    }
+    for name, value in fleet.extra.items():
+        monkeypatch.setenv(name, value)
+    wiring.provider.cache_clear()
+    return emulator
+
+
+def prompts(n: int) -> list[tuple[str, str]]:
+    return [(f"q-{number}", f"Question {number}: what is {number} times 3?") for number in range(n)]
+
+
+def test_a_fleet_keeps_its_pace_and_is_never_refused(fleet: Fleet, client: Client, gemini: Emulator) -> None:
+    gemini.configure(rpm=1_200)
+    fleet.extra["BATCHQ_QUOTAS"] = json.dumps({MODEL: {"requests_per_minute": 1_200}})
+    fleet.start("gevent", 20)
+    fleet.start("threads", 5)
+    eventually(lambda: len(client.fleet()) == 2)
+    job = client.submit(prompts(120))
+    record = job.wait(60)
+    times = gemini.admissions()
+    assert (record.succeeded, record.rate_limited) == (120, 0)
+    assert max(sum(1 for at in times if first <= at < first + 1) for first in times) <= 32, "no bursts"
+    assert times[-1] - times[0] < 10, "20 a second"
+    view = client.quotas.get(MODEL)
+    assert (view.name, view.used_requests) == (f"model:p:{MODEL}", 120)
+
+
+def test_the_day_being_used_up_shows_as_paused_until_the_reset_and_goes_on_by_itself(
+    fleet: Fleet, client: Client, gemini: Emulator
+) -> None:
+    gemini.configure(rpd=10)
+    fleet.start("gevent", 10)
+    job = client.submit(prompts(25))
+    eventually(lambda: job.status().state is JobState.PAUSED)
+    record = job.status()
+    assert record.reason is not None
+    assert "the day's requests are used up, until" in record.reason
+    assert record.resumes_at is not None
+    assert record.eta is None or record.eta >= record.resumes_at - record.now
+    assert client.quotas.get(MODEL).learnt.requests_per_day == 10
+    refused = gemini.stats()["rate_limited"]
+    gemini.configure(rpd=1_000)
+    gemini.new_day()
+    client.quotas.set(MODEL, requests_per_day=1_000)
+    client.quotas.resume(MODEL)
+    record = job.wait(60)
+    assert record.succeeded == 25
+    assert gemini.stats()["rate_limited"] == refused <= 25, "while it was held nobody asked"
+
+
+def test_a_pause_by_hand_reaches_every_worker_and_only_that_quota(
+    fleet: Fleet, client: Client, gemini: Emulator
+) -> None:
+    gemini.configure(latency_s=0.05)
+    fleet.extra["BATCHQ_QUOTAS"] = json.dumps({MODEL: {"requests_per_minute": 600}})
+    fleet.start("gevent", 10)
+    fleet.start("gevent", 10)
+    eventually(lambda: len(client.fleet()) == 2)
+    job = client.submit(prompts(400), model=MODEL)
+    eventually(lambda: job.status().settled > 5)
+    client.quotas.pause(MODEL)
+    time.sleep(2.0)  # the promise: within two seconds
+    asked = gemini.stats()["requests"]
+    other = client.submit(prompts(20), model=OTHER)
+    assert other.wait(30).succeeded == 20
+    assert gemini.stats()["requests"] == asked + 20, "nothing more of the paused one"
+    eventually(lambda: job.status().state is JobState.PAUSED)
+    record = job.status()
+    assert (record.resumes_at, "batchq quotas resume" in (record.reason or "")) == (None, True)
+    client.quotas.set(MODEL, requests_per_minute=60_000)
+    client.quotas.resume(MODEL)
+    assert job.wait(60).succeeded == 400
+
+
+def test_a_limit_is_adopted_from_the_first_refusals(fleet: Fleet, client: Client, gemini: Emulator) -> None:
+    gemini.configure(rpm=30)
+    fleet.start("gevent", 10)
+    job = client.submit(prompts(200))
+    eventually(lambda: client.quotas.show() and client.quotas.get(MODEL).limits.requests_per_minute == 30)
+    assert job.status().rate_limited <= 25
+    job.cancel()
+
+
+def test_items_wait_for_tokens_and_one_too_large_fails_before_it_is_sent(
+    fleet: Fleet, client: Client, gemini: Emulator
+) -> None:
+    gemini.configure(tpm=600_000)
+    fleet.extra["BATCHQ_QUOTAS"] = json.dumps({MODEL: {"tokens_per_minute": 600_000}})
+    fleet.start("gevent", 10)
+    long = "word " * 4_000
+    rows = [*((f"i{n}", f"{n} {long}") for n in range(8)), ("huge", "word " * 600_000)]
+    job = client.submit(rows)
+    record = job.wait(90)
+    assert (record.succeeded, record.failed, record.rate_limited) == (8, 1, 0), record.errors
+    (letter,) = client.dead_letters(job.id)
+    assert (letter.id, letter.reason) == ("huge", "TOO_LARGE")
+    assert "600,000 a minute" in letter.error.message
+    assert gemini.stats()["requests"] == 8
+
+
+@pytest.mark.fault
+def test_a_killed_worker_strands_at_most_a_block_and_its_calls_in_flight_are_freed(
+    fleet: Fleet, client: Client, gemini: Emulator, database: Database
+) -> None:
+    gemini.configure(latency_s=1.0)
+    limits = {"requests_per_minute": 60_000, "concurrency": 10}
+    fleet.extra["BATCHQ_QUOTAS"] = json.dumps({MODEL: limits})
+    doomed = fleet.start("gevent", 10)
+    eventually(lambda: len(client.fleet()) == 1)
+    job = client.submit(prompts(40))
+    eventually(lambda: gemini.stats()["in_flight"] == 10)
+    os.killpg(doomed.pid, signal.SIGKILL)
+    doomed.wait()
+    fleet.start("gevent", 10)
+    record = job.wait(60)
+    assert record.succeeded == 40
+    assert gemini.stats()["peak_in_flight"] <= 10 + 10, "a zombie's calls may still run, no more"
+    assert client.quotas.get(MODEL).in_flight == 0
+
+
+@pytest.mark.scale
+def test_jobs_on_one_quota_progress_by_their_weight(fleet: Fleet, client: Client, gemini: Emulator) -> None:
+    gemini.configure(latency_s=0.2)
+    fleet.extra["BATCHQ_QUOTAS"] = json.dumps({MODEL: {"requests_per_minute": 3_000}})
+    fleet.start("gevent", 100)
+    eventually(lambda: len(client.fleet()) == 1)
+    light = client.submit(prompts(2_000), priority=5)
+    heavy = client.submit(prompts(2_000), priority=10)
+    eventually(lambda: heavy.status().settled > 20)
+    first = light.status().settled, heavy.status().settled
+    eventually(lambda: heavy.status().settled > first[1] + 250)
+    done = light.status().settled - first[0], heavy.status().settled - first[1]
+    assert 1.5 <= done[1] / done[0] <= 2.7, done
+    for job in (light, heavy):
+        assert job.status().eta is not None
+        job.cancel()
+
+
+@pytest.mark.scale
+def test_a_small_job_beside_a_huge_one_gets_its_half(fleet: Fleet, client: Client, gemini: Emulator) -> None:
+    gemini.configure(latency_s=0.2)
+    fleet.extra["BATCHQ_QUOTAS"] = json.dumps({MODEL: {"requests_per_minute": 3_000}})
+    fleet.start("gevent", 100)
+    eventually(lambda: len(client.fleet()) == 1)
+    huge = client.submit(prompts(5_000))
+    eventually(lambda: huge.status().settled > 50)
+    began = time.monotonic()
+    small = client.submit(prompts(100))
+    small.wait(30)
+    assert time.monotonic() - began <= 1.3 * (100 / 25) + 5
+    huge.cancel()
