@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchq.cli.options import json_option, out_option
+from batchq.errors import InputError
 
 if TYPE_CHECKING:
     from batchq.client import Client
@@ -187,6 +188,8 @@ def export_letters(choice: Choice, out: str | None, as_json: bool) -> None:
     from batchq.formats import check_destination
 
     destination = check_destination(out or "-", "jsonl")
+    if destination.address is not None:
+        raise InputError(f"-o {destination.path}: dead letters are exported to a file or to stdout")
     with opening.client() as client:
         texts = (say.to_json(letter.to_json()) + "\n" for letter in choice.letters(client))
         if destination.path is None:

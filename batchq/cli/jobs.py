@@ -121,7 +121,9 @@ def results_command(
                 f"job {job_id} is {record.state}: {record.settled:,} of {record.total:,} items are settled"
             )
         stdout = say.stdout_bytes() if destination.path is None else None
-        written = write(client.results(job_id, only=states, wait=wait), destination, stdout)
+        schema = client.walk.spec(job_id).schema
+        results = client.results(job_id, only=states, wait=wait)
+        written = write(results, destination, stdout, schema=schema)
     if written.path is not None:
         say.note(f"{written.count:,} results: {written.path}")
         if as_json:

@@ -28,10 +28,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON o
 job_argument = click.argument("job_id", metavar="JOB")
 out_option = click.option("-o", "--out", metavar="OUT", help="Results file; form by its suffix; - is stdout.")
 format_option = click.option(
-    "--format", "form", metavar="FORM", help="jsonl, json or csv, whatever OUT is called."
+    "--format", "form", metavar="FORM", help="jsonl, json, csv or parquet, whatever OUT is called."
 )
 
-INPUT_FORMATS = "gemini, batchq, csv, text or files"
+INPUT_FORMATS = "gemini, openai, batchq, csv, parquet, text or files"
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -48,6 +48,7 @@ class JobOptions:
     input_format: str | None = None
     id_field: str | None = None
     glob: str | None = None
+    query: str | None = None
     files: str = "auto"  # auto, path or inline
     rpm: int | None = None
     tpm: int | None = None
@@ -68,6 +69,7 @@ class JobOptions:
             prompt=self.prompt,
             id_field=self.id_field,
             glob=self.glob,
+            query=self.query,
             operation=self.operation,
             roots=tuple(map(str, roots)),
         )
@@ -76,6 +78,7 @@ class JobOptions:
         self, source: str, files: FilesMode, metadata: dict[str, Any], job_id: str | None = None
     ) -> Submission:
         from batchq.flow.submit import Submission
+        from batchq.formats import masked
 
         return Submission(
             operation=self.operation,
@@ -93,13 +96,15 @@ class JobOptions:
             files=files,
             strict=self.strict,
             skip_bad=self.skip_bad,
-            source=source,
+            source=masked(source),
         )
 
     def digest(self, source: str) -> str:
         """The same for two runs that would make the same job of the same input, whatever its content."""
+        from batchq.formats import is_address
+
         what = [
-            os.path.realpath(source),
+            source if is_address(source) else os.path.realpath(source),
             self.operation,
             self.model,
             self.options,
@@ -108,6 +113,7 @@ class JobOptions:
             self.input_format,
             self.id_field,
             self.glob,
+            self.query,
             self.skip_bad,
         ]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
@@ -216,6 +222,7 @@ _JOB_OPTIONS = (
     click.option("--input-format", metavar="FORM", help=f"{INPUT_FORMATS}; default: by suffix."),
     click.option("--id-field", metavar="NAME", help="Field or column that holds the ids."),
     click.option("--glob", metavar="PATTERN", help="Which files of a folder, such as '*.png'."),
+    click.option("--query", metavar="SQL", help="What to read of a database URL: a row is an item."),
     click.option(
         "--files",
         type=click.Choice(["auto", "path", "inline"]),

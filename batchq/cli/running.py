@@ -361,7 +361,8 @@ def _write(client: Client, job_id: str, destination: Destination) -> str | None:
     from batchq.formats import write
 
     stdout = say.stdout_bytes() if destination.path is None else None
-    return write(client.results(job_id), destination, stdout).path
+    schema = client.walk.spec(job_id).schema
+    return write(client.results(job_id), destination, stdout, schema=schema).path
 
 
 @contextmanager

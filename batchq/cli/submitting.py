@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from batchq.store.fleet import Beat
 
 STDIN = "-"
-WITHOUT_FILES = ("gemini", "text")  # forms whose items name no files
+WITHOUT_FILES = ("gemini", "openai", "text")  # forms whose items name no files
 
 
 def open_input(asked: JobOptions, source: str, settings: Settings) -> Reading:

@@ -174,7 +174,8 @@ def test_no_script_makes_the_name_of_a_key() -> None:
             if command in ("TIME", "INFO"):  # they take no key
                 continue
             assert re.fullmatch(
-                r"(?:keys\.|tally\.keys\.)?[a-z]\w*|KEYS\[\d+( \+ 2 \* tonumber\(lane|\])?|unpack\(KEYS", key
+                r"(?:keys\.|tally\.keys\.|q\.)?[a-z]\w*|KEYS\[\d+( \+ 2 \* tonumber\(lane|\])?|unpack\(KEYS",
+                key,
             ), f"{place}: {command} {key}"
 
 
