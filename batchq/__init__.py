@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from batchq.async_client import AsyncClient, AsyncJob
     from batchq.client import Client, Job
     from batchq.core.lifecycle import ItemState, JobState
     from batchq.core.records import DeadLetter, Item, JobStatus, Result
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 # loaded when first used, so that `import batchq` and `batchq --help` stay quick
 _HOMES = {
+    "AsyncClient": "async_client",
+    "AsyncJob": "async_client",
     "Client": "client",
     "Job": "client",
     "ItemState": "core.lifecycle",
@@ -58,6 +61,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncClient",
+    "AsyncJob",
     "BatchqError",
     "Client",
     "ConfigurationError",

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from batchq import wiring
+from batchq.core.forks import whole_before_fork
 from batchq.core.lifecycle import ENDED, HoldCause, ItemState, JobState
 from batchq.core.records import DeadLetter, Item, JobRecord, JobStatus, Result, Slow
 from batchq.errors import Complaint, StoreUnavailable, WaitTimeout
@@ -91,7 +92,7 @@ class Client:
     @property
     def walk(self) -> Walk:
         """The parts of this process; a forked child gets its own."""
-        with self._lock:
+        with self._lock, whole_before_fork:
             if self._walk is None or self._pid != os.getpid():
                 wiring.load_operations(self.settings)
                 self._walk, self._pid = wiring.build_walk(self.settings, slots=1), os.getpid()
@@ -298,7 +299,8 @@ class Client:
         operation: str | None = None,
         ids: Iterable[str] | None = None,
     ) -> int:
-        """Set dead letters aside for good: they stay failed, their inputs and histories go. Returns how many."""
+        """Set dead letters aside for good: they stay failed in counts and results, and leave the list. Returns
+        how many."""
         return purge(self.walk, Choice(job_id, reason, error, operation, _frozen(ids)), by=PERSON)
 
     @property

@@ -7,7 +7,8 @@ built directly and published as one batch: unmodified workers complete it, at a 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from kombu.exceptions import KombuError, OperationalError
 from kombu.pools import ProducerPool
 from redis.exceptions import RedisError
 
+from batchq.core.forks import whole_before_fork
 from batchq.core.redis_url import RedisAddress, parse
 from batchq.errors import StoreUnavailable
 from batchq.settings import Settings
@@ -166,6 +168,16 @@ def direct_queue(name: str) -> Queue:
     return Queue(name, exchange=Exchange(name, type="direct"), routing_key=name)
 
 
+@contextmanager
+def _taken(what: str) -> Iterator[None]:
+    """Around the publishing of something: the broker's errors become ours, and a fork waits for its end."""
+    try:
+        with whole_before_fork:
+            yield
+    except (RedisError, OperationalError, KombuError, OSError) as exc:
+        raise StoreUnavailable(f"the broker did not take {what}: {exc}") from exc
+
+
 class Dispatcher:
     """Sends the messages of the walk. References only; any message may be lost, late or doubled without harm."""
 
@@ -194,21 +206,17 @@ class Dispatcher:
             self._header_task(job_id, lane, position, ticket, group, index, body)
             for index, position in enumerate(positions)
         ]
-        try:
+        with _taken(f"a wave of job {job_id}"):
             # the size first: a publisher that dies half-way must not leave a chord that nobody can complete
             self._app.backend.set_chord_size(group, len(positions))
             self._publish(queue, header)
-        except (RedisError, OperationalError, KombuError, OSError) as exc:
-            raise StoreUnavailable(f"the broker did not take a wave of job {job_id}: {exc}") from exc
 
     def send_dispatch(self, job_id: str) -> None:
         """Have a worker advance the job. Raises StoreUnavailable."""
-        try:
+        with _taken(f"a message for job {job_id}"):
             self._app.send_task(
                 DISPATCH, args=(job_id,), queue=self._settings.control_queue, ignore_result=True, retry=False
             )
-        except (RedisError, OperationalError, KombuError, OSError) as exc:
-            raise StoreUnavailable(f"the broker did not take a message for job {job_id}: {exc}") from exc
 
     def send_letters(self, job_id: str, indexes: Sequence[int]) -> None:
         """One message a dead letter, the newest `dead_letter_queue_limit` of all jobs. Raises StoreUnavailable.
@@ -228,14 +236,12 @@ class Dispatcher:
             )
             for index in indexes
         ]
-        try:
+        with _taken(f"dead letters of job {job_id}"):
             self._publish(queue, letters)
             with self._app.producer_pool.acquire(block=True) as producer:
                 channel: Any = producer.channel
                 with channel.conn_or_acquire() as redis:
                     redis.ltrim(queue, 0, limit - 1)  # new ones come in at the head
-        except (RedisError, OperationalError, KombuError, OSError) as exc:
-            raise StoreUnavailable(f"the broker did not take dead letters of job {job_id}: {exc}") from exc
 
     def _header_task(
         self, job_id: str, lane: int, position: int, ticket: int, group: str, index: int, body: Any

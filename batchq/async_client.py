@@ -1,0 +1,264 @@
+"""AsyncClient: the Client's methods, awaited. One implementation: each call runs in a thread of its own pool."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from itertools import islice
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from batchq.client import Client, Job
+from batchq.core.lifecycle import ItemState, JobState
+from batchq.core.records import DeadLetter, JobRecord, JobStatus, Result
+from batchq.formats.given import Rows
+from batchq.settings import Settings
+from batchq.wiring import Place
+
+THREADS = 8  # calls at once; waiting ones have a thread each beside these
+LOOK_S = 0.2  # between looks at whether anybody still awaits a submission
+PAGE = 100  # entries of a list that one hop to a thread brings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+AsyncRows = Rows | AsyncIterable[Any]
+
+
+class Cancelled(Exception):
+    """The awaiting task was cancelled: what its thread was about to do is not done."""
+
+
+def _awaited(
+    method: Callable[Concatenate[Client, P], T],
+) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
+    """The same method, in a thread of the pool."""
+
+    async def call(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._in_pool(lambda: method(self.client, *args, **kwargs))
+
+    call.__name__, call.__qualname__ = method.__name__, f"AsyncClient.{method.__name__}"
+    call.__doc__ = method.__doc__
+    return call
+
+
+def _submitted(
+    method: Callable[Concatenate[Client, Rows, P], Job],
+) -> Callable[Concatenate[AsyncClient, AsyncRows, P], Coroutine[Any, Any, AsyncJob]]:
+    async def submit(self: AsyncClient, items: AsyncRows, /, *args: P.args, **kwargs: P.kwargs) -> AsyncJob:
+        stop = threading.Event()
+        rows = _rows(items, asyncio.get_running_loop(), stop)
+        job = await self._apart(lambda: method(self.client, rows, *args, **kwargs), stop)
+        return AsyncJob(self, job.id)
+
+    submit.__doc__ = f"""{method.__doc__}
+
+        `items` may be an asynchronous iterable too. Cancelling the call before the job is stored breaks it off.
+        """
+    return submit
+
+
+class AsyncJob:
+    """A handle on one job. Making it reads nothing."""
+
+    def __init__(self, client: AsyncClient, job_id: str) -> None:
+        self._client, self.id = client, job_id
+
+    def __repr__(self) -> str:
+        return f"AsyncJob({self.id!r})"
+
+    async def status(self) -> JobStatus:
+        """The record as it is now. Raises NotFound."""
+        return await self._client.status(self.id)
+
+    async def wait(self, timeout: float | None = None) -> JobStatus:
+        """Wait for an end state: completed, failed or cancelled with nothing in flight. Raises WaitTimeout."""
+        return await self._client.wait(self.id, timeout)
+
+    def results(self, *, wait: bool = False) -> AsyncIterator[Result]:
+        """Settled items in input order, streamed. With `wait` each as its turn settles, to the last."""
+        return self._client.results(self.id, wait=wait)
+
+    async def cancel(self) -> None:
+        """Nothing more goes out; what is in flight may still settle. Raises NotFound, Conflict (it has ended)."""
+        await self._client.cancel(self.id)
+
+    async def pause(self, why: str = "") -> None:
+        """Send nothing more until resume(). Raises NotFound, Conflict (it has ended)."""
+        await self._client.pause(self.id, why)
+
+    async def resume(self) -> None:
+        """Lift every cause it is paused for."""
+        await self._client.resume(self.id)
+
+
+class AsyncClient:
+    """batchq for asynchronous programs. The arguments are those of Client, which it holds in `client`."""
+
+    def __init__(
+        self, redis_url: str | None = None, *, settings: Settings | None = None, place: Place | None = None
+    ) -> None:
+        """Raises ConfigurationError when nothing says where the job store is."""
+        self.client = Client(redis_url, settings=settings, place=place)
+        self._pools: dict[int, ThreadPoolExecutor] = {}  # by process: a forked child needs its own threads
+
+    submit = _submitted(Client.submit)
+    status = _awaited(Client.status)
+    cancel = _awaited(Client.cancel)
+    pause = _awaited(Client.pause)
+    resume = _awaited(Client.resume)
+    delete = _awaited(Client.delete)
+    redrive = _awaited(Client.redrive)
+    purge = _awaited(Client.purge)
+    fleet = _awaited(Client.fleet)
+
+    @property
+    def settings(self) -> Settings:
+        return self.client.settings
+
+    async def get(self, job_id: str) -> AsyncJob:
+        """Raises NotFound."""
+        await self._in_pool(lambda: self.client.get(job_id))
+        return AsyncJob(self, job_id)
+
+    async def wait(self, job_id: str, timeout: float | None = None) -> JobRecord:
+        """Wait for the end. While Redis is away it waits on. Raises WaitTimeout, NotFound."""
+        stop = threading.Event()
+        return await self._apart(
+            lambda: self.client.wait(job_id, timeout, watch=lambda _: stop.is_set()), stop
+        )
+
+    def results(
+        self, job_id: str, *, only: frozenset[ItemState] | None = None, wait: bool = False
+    ) -> AsyncIterator[Result]:
+        """Settled items in input order; `only` of these states. Raises NotFound."""
+        stop = threading.Event()
+        found = self.client.results(job_id, only=only, wait=wait, stop=stop)
+        return self._streamed(found, 1, lambda take: self._apart(take, stop)) if wait else self._paged(found)
+
+    def list(self, state: str | JobState | None = None) -> AsyncIterator[JobRecord]:
+        """Jobs, newest first."""
+        return self._paged(self.client.list(state))
+
+    def dead_letters(
+        self,
+        job_id: str | None = None,
+        *,
+        reason: str | None = None,
+        error: str | None = None,
+        operation: str | None = None,
+    ) -> AsyncIterator[DeadLetter]:
+        """Items that did not succeed, newest job first; `reason` is the error's status, `error` part of its text."""
+        return self._paged(self.client.dead_letters(job_id, reason=reason, error=error, operation=operation))
+
+    async def aclose(self) -> None:
+        """Close connections and threads; a later call opens new ones."""
+        await self._in_pool(self.client.close)
+        pool = self._pools.pop(os.getpid(), None)
+        if pool is not None:
+            pool.shutdown(wait=False)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    # -- threads --------------------------------------------------------------------------------------------
+
+    async def _in_pool(self, what: Callable[[], T]) -> T:
+        """A call that ends by itself."""
+        pid = os.getpid()
+        if pid not in self._pools:
+            self._pools[pid] = ThreadPoolExecutor(THREADS, thread_name_prefix="batchq")
+        return await asyncio.get_running_loop().run_in_executor(self._pools[pid], what)
+
+    async def _apart(self, what: Callable[[], T], stop: threading.Event) -> T:
+        """A call that may take for ever, in a thread of its own; `stop` is set when nobody awaits it any more."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def tell(set_it: Callable[[Any], None], value: Any) -> None:
+            if not future.done():
+                set_it(value)
+
+        def run() -> None:
+            try:
+                done = what()
+            except BaseException as exc:
+                outcome: tuple[Callable[[Any], None], Any] = future.set_exception, exc
+            else:
+                outcome = future.set_result, done
+            with suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+                loop.call_soon_threadsafe(tell, *outcome)
+
+        threading.Thread(target=run, name="batchq waiting", daemon=True).start()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            stop.set()
+            raise
+
+    def _paged(self, found: Iterator[T]) -> AsyncIterator[T]:
+        return self._streamed(found, PAGE, self._in_pool)
+
+    async def _streamed(
+        self,
+        found: Iterator[T],
+        most: int,
+        call: Callable[[Callable[[], Sequence[T]]], Awaitable[Sequence[T]]],
+    ) -> AsyncIterator[T]:
+        while page := await call(lambda: list(islice(found, most))):
+            for one in page:
+                yield one
+
+
+def _rows(items: AsyncRows, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> Rows:
+    """The rows for the submitting thread. They raise Cancelled once nobody awaits it any more."""
+    if isinstance(items, str | Mapping):
+        return items  # refused by the client, which says what to do
+    rows = _pulled(items, loop, stop) if isinstance(items, AsyncIterable) else items
+    return _breakable(rows, stop)
+
+
+def _breakable(rows: Iterable[Any], stop: threading.Event) -> Iterator[Any]:
+    for row in rows:
+        if stop.is_set():
+            raise Cancelled
+        yield row
+
+
+def _pulled(
+    items: AsyncIterable[Any], loop: asyncio.AbstractEventLoop, stop: threading.Event
+) -> Iterator[Any]:
+    iterator = aiter(items)
+
+    async def following() -> tuple[Any, ...]:
+        try:
+            return (await anext(iterator),)
+        except StopAsyncIteration:
+            return ()
+
+    while True:
+        future = asyncio.run_coroutine_threadsafe(following(), loop)
+        while not future.done() and not stop.is_set():
+            wait([future], LOOK_S)
+        if stop.is_set():
+            future.cancel()
+            raise Cancelled
+        row = future.result()
+        if not row:
+            return
+        yield row[0]
