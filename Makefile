@@ -7,7 +7,7 @@ BATCHQ := $(BIN)/batchq
 ARGS :=
 # ARGS is handed on: make test ARGS="-k chord", make worker ARGS="-c 100", make emulator ARGS="--rpm 60"
 
-.PHONY: help run test test-faults test-browser lint format types setup worker flower emulator docs build lock clean
+.PHONY: help run test test-faults test-browser lint format types setup worker flower emulator bench-quota docs build lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

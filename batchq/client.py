@@ -20,11 +20,11 @@ from batchq.core.records import DeadLetter, Item, JobRecord, JobStatus, Result, 
 from batchq.errors import Complaint, StoreUnavailable, WaitTimeout
 from batchq.flow.cancel import cancel
 from batchq.flow.forecast import with_eta
+from batchq.flow.quotas import Quotas
 from batchq.flow.redrive import Choice, dead_letters, purge, redrive
 from batchq.flow.submit import Accepted, FilesMode, Submission, submit
 from batchq.flow.walk import Walk
 from batchq.formats.given import Rows, given_items
-from batchq.quotas import Quotas
 from batchq.settings import Settings, load
 from batchq.store.fleet import Beat
 from batchq.wiring import Place

@@ -43,7 +43,7 @@ def follow(
         check(shown)
         if lonely is not None:
             lonely.look(record)
-        return record.state is JobState.PAUSED
+        return record.state is JobState.PAUSED and record.resumes_at is None  # one that ends is waited for
 
     record = client.wait(job_id, watch=look, away=outage.seen)
     shown.show(record)
