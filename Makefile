@@ -25,7 +25,7 @@ run: setup ## Run the two jobs of examples/ with two local workers
 	exit $$worst
 
 test: setup ## Run the tests, but for the long ones
-	@$(BIN)/pytest -m "not fault and not scale and not browser" $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadfile -m "not fault and not scale and not browser" $(ARGS)
 
 test-faults: setup ## Run the tests that kill, restart and corrupt
 	@$(BIN)/pytest -m fault $(ARGS)

@@ -73,6 +73,9 @@ def lane_window(walk: Walk, spec: JobSpec, lane: Lane, queue: str, passage: Pass
     weights = walk.weights_of(shared)
     if member not in weights:
         walk.fleet.join_queue(shared, spec.id, lane.number, weight)
+        if walk.jobs.state(spec.id) in ENDED:  # by somebody else, who left for it: nobody would again
+            walk.fleet.leave_queue(shared, spec.id, lane.number)
+            return 0
         weights = {**weights, member: weight}
     return window.share(whole, member, weights)
 
