@@ -3,7 +3,9 @@
 # ///
 """Draws what a command shows on a terminal, as an SVG: run for real, in a terminal of its own.
 
-uv run tools/picture.py OUT.svg [--at SHARE] -- COMMAND …     (`--at 0.5`: also the moment half-way, as OUT-running.svg)
+uv run tools/picture.py OUT.svg [--prompt TEXT] [--at TEXT] -- COMMAND …
+
+`--at` also draws the first moment that the text is on the screen, as OUT-running.svg.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import pyte
 from rich.console import Console
 from rich.text import Text
 
-COLUMNS, ROWS = 110, 40
+COLUMNS, ROWS = 124, 56
 
 
 def run(command: list[str], at: str | None) -> tuple[list[Text], list[Text] | None]:
@@ -76,11 +78,8 @@ def draw(lines: list[Text], prompt: str, out: Path) -> None:
 
 
 def main() -> None:
-    own, _, command = (sys.argv[1:], 0, []) if "--" not in sys.argv else (
-        sys.argv[1 : sys.argv.index("--")],
-        0,
-        sys.argv[sys.argv.index("--") + 1 :],
-    )
+    split = sys.argv.index("--")
+    own, command = sys.argv[1:split], sys.argv[split + 1 :]
     out = Path(own[0])
     at = own[own.index("--at") + 1] if "--at" in own else None
     prompt = own[own.index("--prompt") + 1] if "--prompt" in own else "$ " + " ".join(command)
