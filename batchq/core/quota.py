@@ -23,7 +23,7 @@ SPAN_MS = MINUTE_MS + VALID_MS + TRAVEL_MS  # between two slots whose calls cann
 RING = 700  # buckets that can hold anything: a span's, and those of slots ahead
 MINUTE_US = 60_000_000
 PACE = (20, 21)  # slots follow each other a little faster than the limit, so that what was lost is caught up
-CLOCK_SLACK_MS = 1_000  # a leap of the clock beyond what the caller measured and this is a step
+CLOCK_SLACK_MS = 250  # a clock further ahead than this of what the caller expects has been set
 POLL_MS = 100  # to the next look at what has no time of its own
 RESERVED_MS = 2_000  # for whom a large item is refused; asking again renews it
 LARGE_SHARE = 20  # an item of more than 1/20 of a minute's tokens is large
@@ -80,15 +80,15 @@ class Correction:
 class Asked:
     """A draw: who asks for what. `costs` are the input tokens of each wanted permit, in order of their turn.
 
-    `elapsed_ms`: since this caller's last draw by its own monotonic clock, None at its first. `day_ends` are
-    the Pacific midnights around now as the caller's clock sees them: a clock wrong by hours does no harm.
+    `expected_ms`: what each quota's clock should show now: what it showed at this caller's last draw, and the time
+    since by the caller's monotonic clock; empty at its first. `day_ends` are the Pacific midnights around now as the caller's clock sees them: a clock wrong by hours does no harm.
     """
 
     owner: str
     costs: tuple[int, ...]
     ahead_ms: int  # how far ahead of now a slot may lie
     day_ends: Days
-    elapsed_ms: int | None = None
+    expected_ms: tuple[int, ...] = ()
     freed: int = 0  # calls in flight that ended
     succeeded: int = 0  # calls answered since the last draw: capacity is there again
 
@@ -162,18 +162,15 @@ class Quota:
 
     # -- the clock, and what changes with it ----------------------------------------------------------------
 
-    def begin(self, now_ms: int, asked: Asked, epoch: str) -> None:
+    def begin(self, now_ms: int, asked: Asked, epoch: str, expected_ms: int | None) -> None:
         """Bring the account to now: its clock, a fail-over, the day, the recovery after refusals."""
         clock = now_ms + self.skew_ms
-        elapsed = asked.elapsed_ms
         if not self.epoch:
             self.born_ms, self.ring.tail = clock, (clock - SPAN_MS) // BUCKET_MS
         elif clock < self.last_ms:
             self.skew_ms += self.last_ms - clock  # the store's clock stepped back: ours stands still
-        elif elapsed is not None and clock - self.last_ms > elapsed + CLOCK_SLACK_MS:
-            self.skew_ms -= (
-                clock - self.last_ms - elapsed
-            )  # forward: the caller knows how long it was at most
+        elif expected_ms is not None and clock > expected_ms + CLOCK_SLACK_MS:
+            self.skew_ms -= clock - max(self.last_ms, expected_ms)  # forward: the caller knows better
         clock = self.last_ms = now_ms + self.skew_ms
         self._expire((clock - SPAN_MS) // BUCKET_MS)
         if self.epoch and self.epoch != epoch:
@@ -362,7 +359,7 @@ def draw(
     """Draw permits that every one of `quotas` allows, each a slot in time; charged to all of them or to none."""
     began_ms = max((end for end in asked.day_ends if end <= now_ms), default=0)
     for index, quota in enumerate(quotas):
-        quota.begin(now_ms, asked, epoch)
+        quota.begin(now_ms, asked, epoch, asked.expected_ms[index] if asked.expected_ms else None)
         quota.correct(corrections[index] if corrections else (), began_ms)
         if asked.freed:
             quota.flying[asked.owner] = max(0, quota.flying.get(asked.owner, 0) - asked.freed)

@@ -102,7 +102,8 @@ class Gate:
         self._drawing = False
         self._registered = False
         self._news = self._no_news()
-        self._drew_at: float | None = None
+        self._drew_at: float | None = None  # monotonic
+        self._clocks_ms: tuple[int, ...] = ()
         self._rpm = 0
         self._binding = ""
 
@@ -255,13 +256,19 @@ class Gate:
             costs=tuple(waiter.tokens for waiter in waiters),
             ahead_ms=AHEAD_MS,
             day_ends=self._store.day_ends(),
-            elapsed_ms=None if self._drew_at is None else int((now - self._drew_at) * 1000),
+            expected_ms=self._expected(now),
             freed=news.freed,
             succeeded=news.succeeded,
         )
         granted = self._store.draw(self.quotas, self._confs, asked, news.corrections)
-        self._drew_at = now
+        self._drew_at, self._clocks_ms = now, granted.clocks_ms
         return granted
+
+    def _expected(self, now: float) -> tuple[int, ...]:
+        """What the quotas' clocks should show; measured from before the last draw, so that it is never too little."""
+        if self._drew_at is None:
+            return ()
+        return tuple(clock + int((now - self._drew_at) * 1000) for clock in self._clocks_ms)
 
     def _remember(self, news: _News) -> None:
         with self._lock:

@@ -74,7 +74,6 @@ class QuotaStore:
             self.epoch,
             asked.owner,
             asked.ahead_ms,
-            "" if asked.elapsed_ms is None else asked.elapsed_ms,
             ",".join(map(str, asked.day_ends)),
             ",".join(map(str, asked.costs)),
             asked.freed,
@@ -83,7 +82,8 @@ class QuotaStore:
         for index, conf in enumerate(confs):
             mine = corrections[index] if corrections else ()
             came_back = ",".join(f"{one.bucket}:{one.requests}:{one.tokens}" for one in mine)
-            args += (_wire(conf), self.began_ms, came_back)
+            expected = asked.expected_ms[index] if asked.expected_ms else ""
+            args += (_wire(conf), self.began_ms, came_back, expected)
         keys = [key for name in names for key in self._keys(name)]
         wait, binding, bound, limit, rpm, clocks, *slots = self._db.run("draw", keys, args)
         return Granted(

@@ -111,16 +111,15 @@ def test_steps_of_the_servers_clock_neither_stop_nor_flood_it(steps: list[int]) 
     """On the model: three owners who measure time themselves, while the server's clock leaps about."""
     quota, limits, real = Quota(), QuotaLimits(requests_per_minute=600), 0
     clock, calls = START_MS, []
-    last = dict.fromkeys("abc", 0)
+    expected: dict[str, tuple[int, ...]] = dict.fromkeys("abc", ())
     quota.configure(limits, 0)
     for step in [0, *steps, *[0] * 200]:
         clock += step
         for owner in "abc":
-            elapsed = real - last[owner] if real else None
-            asked = Asked(owner, (0,) * 4, 1_000, core.pacific_days(clock), elapsed)
+            asked = Asked(owner, (0,) * 4, 1_000, core.pacific_days(clock), expected[owner])
             granted = core.draw([quota], asked, now_ms=clock, epoch="e")
             calls += [(real + slot, 0) for slot in granted.slots_ms]
-            last[owner] = real
+            expected[owner] = tuple(at + 500 for at in granted.clocks_ms)  # at its next draw
         real += 500
         clock += 500
     assert most_in_a_minute(calls)[0] <= 600

@@ -42,7 +42,7 @@ class Histories(RuleBasedStateMachine):
         self.confs = confs
         self.models = [Quota() for _ in confs]
         self.real_ms = 0  # time as it truly passes, which the store's clock need not show
-        self.last_draw: dict[str, int] = {}
+        self.last_draw: dict[str, tuple[int, tuple[int, ...]]] = {}
         self.permits: list[tuple[str, tuple[int, ...], int]] = []  # owner, buckets, tokens
         self.corrections: list[list[Correction]] = [[] for _ in confs]
         self.freed = dict.fromkeys(OWNERS, 0)
@@ -71,12 +71,12 @@ class Histories(RuleBasedStateMachine):
             costs=tuple(costs),
             ahead_ms=ahead,
             day_ends=core.pacific_days(self.now),
-            elapsed_ms=self.real_ms - self.last_draw[owner] if owner in self.last_draw else None,
+            expected_ms=self.expected(owner),
             freed=self.freed[owner],
             succeeded=self.succeeded,
         )
         granted = self.both(asked)
-        self.last_draw[owner] = self.real_ms
+        self.last_draw[owner] = self.real_ms, granted.clocks_ms
         for slot, tokens in zip(granted.slots_ms, costs, strict=False):
             buckets = tuple((clock + slot) // core.BUCKET_MS for clock in granted.clocks_ms)
             self.permits.append((owner, buckets, tokens))
@@ -86,6 +86,12 @@ class Histories(RuleBasedStateMachine):
         )
         assert list(granted.slots_ms) == sorted(granted.slots_ms)
         assert all(0 <= slot <= ahead for slot in granted.slots_ms)
+
+    def expected(self, owner: str) -> tuple[int, ...]:
+        if owner not in self.last_draw:
+            return ()
+        at_ms, clocks_ms = self.last_draw[owner]
+        return tuple(clock + self.real_ms - at_ms for clock in clocks_ms)
 
     def both(self, asked: Asked) -> Granted:
         self.database.now_ms = self.now

@@ -8,15 +8,15 @@
 -- ARGV[2]  epoch       of the server, for tests; "" for its run id
 -- ARGV[3]  owner       incarnation that draws
 -- ARGV[4]  ahead_ms    how far ahead of now a slot may lie
--- ARGV[5]  elapsed_ms  since this owner's last draw by its own clock; "" at its first
--- ARGV[6]  day_ends    Pacific midnights around now, in order: "ms,ms,ms"
--- ARGV[7]  costs       input tokens of each wanted permit: "n,n,…"; "" for none wanted
--- ARGV[8]  freed       calls in flight that ended
--- ARGV[9]  succeeded   calls answered since the last draw
--- ARGV[10..] for each quota: conf, conf_at, corrections
+-- ARGV[5]  day_ends    Pacific midnights around now, in order: "ms,ms,ms"
+-- ARGV[6]  costs       input tokens of each wanted permit: "n,n,…"; "" for none wanted
+-- ARGV[7]  freed       calls in flight that ended
+-- ARGV[8]  succeeded   calls answered since the last draw
+-- ARGV[9..] for each quota: conf, conf_at, corrections, expected
 --   conf         limits as this owner's settings have them: "rpm,tpm,rpd,concurrency,learns", - for none
 --   conf_at      when the owner began; the latest beginner's settings hold
 --   corrections  of former permits: "bucket:requests:tokens,…"
+--   expected     what the quota's clock should show, by the owner's own; "" at its first draw
 --
 -- Returns  {wait_ms, binding, bound, limit, rpm, clocks, slot (ms ahead), …}   fewer slots than wanted: ask again
 --          after wait_ms; binding says for what and bound of which quota (from 0); limit is of too_large; clocks
@@ -24,8 +24,8 @@
 --- include clock
 --- include quota
 local now, epoch, owner, ahead = clock_ms(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
-local elapsed, freed, succeeded = tonumber(ARGV[5]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local FIRST, WIDTH = 10, 3
+local freed, succeeded = tonumber(ARGV[7]), tonumber(ARGV[8])
+local FIRST, WIDTH = 9, 4
 if epoch == "" then epoch = string.match(redis.call("INFO", "server"), "run_id:(%w+)") or "?" end
 
 local function numbers(text)
@@ -33,7 +33,7 @@ local function numbers(text)
   for part in string.gmatch(text, "%d+") do found[#found + 1] = tonumber(part) end
   return found
 end
-local day_ends, costs = numbers(ARGV[6]), numbers(ARGV[7])
+local day_ends, costs = numbers(ARGV[5]), numbers(ARGV[6])
 local day_began = 0
 for _, at in ipairs(day_ends) do if at <= now then day_began = math.max(day_began, at) end end
 
@@ -123,14 +123,14 @@ local function recover(q)
   if q.cap >= (q.limits.rpm or 2 * q.cap_top) then q.cap, q.cap_top = 0, 0 end
 end
 
-local function begin(q)
+local function begin(q, expected)
   local clock = now + q.skew
   if q.epoch == "" then
     q.born, q.tail = clock, math.floor((clock - SPAN_MS) / BUCKET_MS)
   elseif clock < q.last then
     q.skew = q.skew + q.last - clock -- the server's clock stepped back: ours stands still
-  elseif elapsed and clock - q.last > elapsed + CLOCK_SLACK_MS then
-    q.skew = q.skew - (clock - q.last - elapsed) -- forward: the caller knows how long it was at most
+  elseif expected and clock > expected + CLOCK_SLACK_MS then
+    q.skew = q.skew - (clock - math.max(q.last, expected)) -- forward: the caller knows better
   end
   clock = now + q.skew
   q.last = clock
@@ -248,7 +248,7 @@ for i = 1, #KEYS / 2 do
   q.slots = KEYS[2 * i]
   local at = FIRST + (i - 1) * WIDTH
   configure(q, ARGV[at], tonumber(ARGV[at + 1]))
-  begin(q)
+  begin(q, tonumber(ARGV[at + 3]))
   correct(q, ARGV[at + 2])
   if freed > 0 and redis.call("HINCRBY", q.slots, owner, -freed) <= 0 then redis.call("HDEL", q.slots, owner) end
   local pace = pace_rpm(q)

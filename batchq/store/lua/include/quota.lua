@@ -1,7 +1,7 @@
 -- The account of a quota, as core/quota.py describes it; both must stay equal to the last permit.
 local BUCKET_MS, SPAN_MS, RING, CHUNK = 100, 60750, 700, 32
 local MINUTE_US, FAST, SLOW = 60000000, 20, 21
-local CLOCK_SLACK_MS, POLL_MS, RESERVED_MS, LARGE_SHARE = 1000, 100, 2000, 20
+local CLOCK_SLACK_MS, POLL_MS, RESERVED_MS, LARGE_SHARE = 250, 100, 2000, 20
 local FIRST_RPM, GROWTH, RECOVERY_SHARE, BREAKER_ROW, LONGEST_CAPACITY_HOLD_MS = 1200, 6, 50, 3, 60000
 local NO_DAY_MS = 4503599627370496
 local KEEP_MS = 3456000000 -- 40 days after its last use what was learnt is forgotten

@@ -1,0 +1,90 @@
+"""A fleet of 200 workers at 1,000,000 requests a minute, simulated on a virtual clock with the real arithmetic.
+
+A permit stands for 1,000 requests here, so that a day has 1.44 million of them.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from batchq.core import quota as core
+from batchq.core.quota import Asked, Quota, QuotaLimits
+
+RPM = 1_000
+WORKERS = 200
+TICK_MS = 500
+DRAWING = 6  # workers whose turn comes in a tick
+MIDNIGHT = 1_795_334_400_000  # 2026-11-22 08:00 UTC, Pacific midnight
+
+
+def simulate(
+    quota: Quota, start_ms: int, length_ms: int, dice: random.Random, steps: dict[int, int]
+) -> list[int]:
+    """Times (ms since the start, as time truly passes) at which calls arrive, each as late as it may or at once."""
+    seen: dict[int, tuple[int, tuple[int, ...]]] = {}
+    calls: list[int] = []
+    clock, days = start_ms, core.pacific_days(start_ms)
+    for real in range(0, length_ms, TICK_MS):
+        clock += steps.get(real, 0)
+        if not days[0] <= clock < days[1]:
+            days = core.pacific_days(clock)
+        for worker in dice.sample(range(WORKERS), DRAWING) if seen else range(WORKERS):
+            expected: tuple[int, ...] = ()
+            if worker in seen:
+                at, clocks = seen[worker]
+                expected = tuple(one + real - at for one in clocks)
+            asked = Asked(str(worker), (0,) * 4, 1_000, days, expected)
+            granted = core.draw([quota], asked, now_ms=clock, epoch="e")
+            seen[worker] = real, granted.clocks_ms
+            late = core.VALID_MS + core.TRAVEL_MS
+            calls += [real + slot + dice.choice((0, dice.randrange(late), late)) for slot in granted.slots_ms]
+        clock += TICK_MS
+    return sorted(calls)
+
+
+def most_in_a_minute(calls: list[int]) -> int:
+    most, oldest = 0, 0
+    for newest, at in enumerate(calls):
+        while at - calls[oldest] >= 60_000:
+            oldest += 1
+        most = max(most, newest - oldest + 1)
+    return most
+
+
+def check(length_ms: int, steps: dict[int, int], seed: int) -> None:
+    quota = Quota()
+    quota.configure(QuotaLimits(requests_per_minute=RPM), 0)
+    calls = simulate(quota, MIDNIGHT - length_ms // 2, length_ms, random.Random(seed), steps)
+    assert most_in_a_minute(calls) <= RPM
+    used = sum(1 for at in calls if 60_000 <= at < length_ms)
+    assert used >= 0.985 * RPM * (length_ms - 60_000) / 60_000
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_large_fleet_is_never_over_in_half_an_hour_whatever_the_clock_does(seed: int) -> None:
+    dice = random.Random(seed)
+    steps = {
+        dice.randrange(60, 1_700) * 1_000: dice.choice((-3_600_000, 3_600_000, 700, -40)) for _ in range(4)
+    }
+    check(1_800_000, steps, seed)
+
+
+def test_the_days_requests_end_at_the_limit_and_begin_again_at_midnight() -> None:
+    quota = Quota()
+    quota.configure(QuotaLimits(requests_per_minute=RPM, requests_per_day=5_000), 0)
+    calls = simulate(quota, MIDNIGHT - 600_000, 1_200_000, random.Random(1), {})
+    before = [at for at in calls if at < 600_000]
+    assert len(before) == 5_000
+    assert max(before) < 400_000
+    assert len(calls) - len(before) == 5_000
+    quota.configure(replace(quota.conf, requests_per_day=6_000), 1)
+    assert quota.limits.requests_per_day == 6_000
+
+
+@pytest.mark.scale
+def test_a_large_fleet_is_never_over_in_a_day() -> None:
+    hour = 3_600_000
+    check(24 * hour, {5 * hour: -hour, 9 * hour: hour, 14 * hour: 900, 20 * hour: -30}, 1)
