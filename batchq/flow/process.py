@@ -39,7 +39,7 @@ SUSPECT_CRASHES = 2  # an item under which so many workers died runs as the only
 SUSPECT_WAIT_MS = 1_000
 ELSEWHERE_MS = 1_000  # until another worker may have taken what this one cannot serve
 UNLIMITED = Permit(0)
-HELD_MS = 5_000  # an item of a held quota comes back after this at most; it goes out again when the hold ends
+HELD_MS = 1_500  # an item of a held quota comes back after this at most; it goes out again when the hold ends
 OWN_REFUSALS = 4  # of a kind that is fatal for a job, before they count as the item's own
 MESSAGE_LIMIT = 2_000  # characters of an error kept with an item
 

@@ -49,14 +49,14 @@ def test_a_fleet_keeps_its_pace_and_is_never_refused(fleet: Fleet, client: Clien
     fleet.start("gevent", 20)
     fleet.start("threads", 5)
     eventually(lambda: len(client.fleet()) == 2)
-    job = client.submit(prompts(120))
+    job = client.submit(prompts(60))
     record = job.wait(60)
     times = gemini.admissions()
-    assert (record.succeeded, record.rate_limited) == (120, 0)
+    assert (record.succeeded, record.rate_limited) == (60, 0)
     assert max(sum(1 for at in times if first <= at < first + 1) for first in times) <= 32, "no bursts"
-    assert times[-1] - times[0] < 10, "20 a second"
+    assert times[-1] - times[0] < 8, "20 a second"
     view = client.quotas.get(MODEL)
-    assert (view.name, view.used_requests) == (f"model:p:{MODEL}", 120)
+    assert (view.name, view.used_requests) == (f"model:p:{MODEL}", 60)
 
 
 def test_the_day_being_used_up_shows_as_paused_until_the_reset_and_goes_on_by_itself(
@@ -88,22 +88,23 @@ def test_a_pause_by_hand_reaches_every_worker_and_only_that_quota(
     gemini.configure(latency_s=0.05)
     fleet.extra["BATCHQ_QUOTAS"] = json.dumps({MODEL: {"requests_per_minute": 600}})
     fleet.start("gevent", 10)
-    fleet.start("gevent", 10)
+    fleet.start("threads", 5)
     eventually(lambda: len(client.fleet()) == 2)
-    job = client.submit(prompts(400), model=MODEL)
+    job = client.submit(prompts(100), model=MODEL)
     eventually(lambda: job.status().settled > 5)
     client.quotas.pause(MODEL)
-    time.sleep(2.0)  # the promise: within two seconds
-    asked = gemini.stats()["requests"]
+    paused_s = gemini.stats()["uptime_s"]
     other = client.submit(prompts(20), model=OTHER)
     assert other.wait(30).succeeded == 20
-    assert gemini.stats()["requests"] == asked + 20, "nothing more of the paused one"
     eventually(lambda: job.status().state is JobState.PAUSED)
+    eventually(lambda: gemini.stats()["uptime_s"] > paused_s + 3)
+    ours = [call["at_s"] for call in gemini.calls() if call["model"] == MODEL]
+    assert max(ours) < paused_s + 2, "within two seconds, on both workers"
     record = job.status()
     assert (record.resumes_at, "batchq quotas resume" in (record.reason or "")) == (None, True)
     client.quotas.set(MODEL, requests_per_minute=60_000)
     client.quotas.resume(MODEL)
-    assert job.wait(60).succeeded == 400
+    assert job.wait(60).succeeded == 100
 
 
 def test_a_limit_is_adopted_from_the_first_refusals(fleet: Fleet, client: Client, gemini: Emulator) -> None:

@@ -63,7 +63,7 @@ def most_in_a_minute(calls: list[tuple[int, int]]) -> tuple[int, int]:
     return requests, tokens
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rpm=st.sampled_from([1, 3, 15, 60, 600, 3_000]),
     tpm=st.sampled_from([200, 10_000, 1_000_000]),
