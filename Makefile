@@ -44,7 +44,7 @@ format: setup ## Format the code and mend what can be mended
 
 types: setup ## Check the types
 	@$(BIN)/mypy
-	@$(BIN)/mypy examples/invoices
+	@cd examples/invoices && ../../$(BIN)/mypy --config-file ../../pyproject.toml draw.py
 
 setup: ## Make .venv; does nothing when it is up to date
 	@tools/setup

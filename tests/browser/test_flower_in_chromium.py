@@ -48,7 +48,7 @@ def test_jobs_are_shown_with_state_progress_counts_and_rate(page: Page, world: W
 def test_progress_moves_while_one_looks(page: Page, world: World) -> None:
     show(page, world.guarded.url + "/jobs")
     page.js("window.same = true")
-    job = world.client.submit([Item(f"i{n}", {"ms": 100}) for n in range(600)], operation="work")
+    job = world.client.submit([Item(f"i{n}", {"ms": 100}) for n in range(600)], operation="chore")
     moving = f"""(() => {{
         const row = [...document.querySelectorAll('{ROWS}')].find((one) => one.textContent.includes('{job.id}'));
         const bar = row && row.querySelector('[role=progressbar]');
@@ -131,7 +131,7 @@ def test_jobs_are_chosen_by_state_with_flowers_own_pills(page: Page, world: Worl
 
 
 def test_pages_follow_each_other(page: Page, world: World) -> None:
-    jobs = [world.client.submit([f"p{n}"], operation="work", job_id=f"page-{n}") for n in range(26)]
+    jobs = [world.client.submit([f"p{n}"], operation="chore", job_id=f"page-{n}") for n in range(26)]
     show(page, world.guarded.url + "/jobs")
     page.until(f"document.querySelectorAll('{ROWS}').length === 25")
     assert "disabled" in page.js("document.getElementById('batchq-newer').className")

@@ -126,7 +126,7 @@ class Process:
     def json(self) -> Any:
         return json.loads(self.out)
 
-    def wait(self, timeout: float = 40) -> int:
+    def wait(self, timeout: float = 100) -> int:
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:

@@ -9,7 +9,7 @@ from batchq import Rejected, operation
 from batchq.operations.base import Call
 
 
-@operation("work")
+@operation("chore")
 def work(input: dict[str, Any], call: Call) -> dict[str, Any]:
     """Sleep `ms`; refuse with the text `error` where there is one."""
     time.sleep(input.get("ms", 0) / 1000)

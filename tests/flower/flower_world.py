@@ -124,6 +124,7 @@ def environment(url: str, extra: Mapping[str, str] | None = None) -> dict[str, s
         "BATCHQ_REDIS_URL": url,
         "BATCHQ_INCLUDE": "flower_operations",
         "PYTHONPATH": str(HERE),
+        "GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:9",  # workers without any way to Gemini do not start
         **(extra or {}),
     }
 
@@ -196,10 +197,10 @@ def make_jobs(client: Client, url: str) -> Jobs:
         Item(SCRIPT, {"error": IMAGE}),
         Item(REVERSED, {"error": ANSI}),
     ]
-    mixed = client.submit(rows, operation="work")
-    paused = client.submit([Item("a", {"ms": 1})], operation="work", job_id="held")
+    mixed = client.submit(rows, operation="chore")
+    paused = client.submit([Item("a", {"ms": 1})], operation="chore", job_id="held")
     paused.pause(f"lunch {SCRIPT}")
-    cancelled = client.submit([Item(f"i{number}", {"ms": 50}) for number in range(100)], operation="work")
+    cancelled = client.submit([Item(f"i{number}", {"ms": 50}) for number in range(100)], operation="chore")
     cancelled.cancel()
     mixed.wait(30)
     hostile = store_hostile(url)

@@ -76,7 +76,7 @@ def test_jobs_can_be_chosen_by_state_and_paged_within_it(world: World) -> None:
 def test_dead_letters_come_with_job_item_reason_error_and_attempts(world: World) -> None:
     rows = world.open.get("/dead-letters/data?" + urlencode({"job_id": world.jobs.mixed})).json()["data"]
     row = by_id(rows)["schema"]
-    assert (row["job_id"], row["index"], row["operation"]) == (world.jobs.mixed, 31, "work")
+    assert (row["job_id"], row["index"], row["operation"]) == (world.jobs.mixed, 31, "chore")
     assert (row["status"], row["reason"], row["code"], row["attempts"]) == (
         "failed",
         "SCHEMA_MISMATCH",

@@ -49,7 +49,7 @@ def test_a_submission_is_shown_by_its_job_and_its_count_and_a_refused_one_by_its
 ) -> None:
     app = plain_app(world)
     items = [{"id": f"a{number}", "prompt": SECRET} for number in range(3)]
-    queue, shape = "batchq.control", {"operation": "work", "model": SECRET}
+    queue, shape = "batchq.control", {"operation": "chore", "model": SECRET}
     twice = [{"id": SECRET, "prompt": SECRET}] * 2
 
     def send(**kwargs: Any) -> str:
@@ -89,7 +89,7 @@ def test_inspecting_a_worker_tells_no_arguments(world: World) -> None:
     # kept by the worker until its time, so that there is something to inspect
     sent = app.send_task(
         "batchq.submit",
-        kwargs={"job_id": "later", "items": [{"prompt": SECRET}], "operation": "work"},
+        kwargs={"job_id": "later", "items": [{"prompt": SECRET}], "operation": "chore"},
         queue="batchq.control",
         countdown=30,
         ignore_result=True,
