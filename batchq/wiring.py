@@ -82,6 +82,12 @@ def worker_queues(settings: Settings) -> list[str]:
     return list(dict.fromkeys(queues))
 
 
+def asking_queues(settings: Settings) -> set[str]:
+    """The Celery queues with operations that ask Gemini."""
+    names = load_operations(settings)
+    return {settings.queue_of(name) for name in names if registry.get(name).needs_provider}
+
+
 @cache
 def provider() -> Provider:
     """This process's Gemini, from the environment. Raises ConfigurationError when it says nothing."""

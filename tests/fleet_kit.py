@@ -53,6 +53,7 @@ class Fleet:
             **short,
             "BATCHQ_REDIS_URL": self.url,
             "BATCHQ_INCLUDE": "fleet_operations",
+            "GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:9",  # workers without any way to Gemini do not start
             "FLEET_CALLS": str(self.calls_file),
             "PYTHONPATH": str(OPERATIONS),
             **self.extra,

@@ -18,6 +18,8 @@ from batchq import wiring
 from batchq.errors import ConfigurationError
 from workers import life
 
+from workers.discreet import Discreet, secrets_of
+from workers.start import pool_name, refuse_or_warn
 PREFORK = "prefork"
 
 
@@ -33,7 +35,8 @@ class Heart(bootsteps.StartStopStep):
     def create(self, parent: Any) -> None:
         from workers.app import place
 
-        pool = _pool_name(parent)
+        refuse_or_warn(parent, place.settings)
+        pool = pool_name(parent)
         project = place.settings.project or _project()
         queues = _queues(parent, place.settings.namespace)
         options: dict[str, Any] = {"queues": queues, "pool": pool, "project": project}
@@ -46,7 +49,7 @@ class Heart(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         assert self._life is not None
         # on prefork the children run the items, so they beat; sweeping is the parent's
-        self._life.start(beats=_pool_name(parent) != PREFORK)
+        self._life.start(beats=pool_name(parent) != PREFORK)
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002
         """Before the pool drains: nothing new is claimed. Beats go on until the last call has ended."""
@@ -85,11 +88,6 @@ def _child_begins(options: dict[str, Any]) -> Any:
 @worker_process_shutdown.connect
 def _child_ends(**_: Any) -> None:
     life.current().end()
-
-
-def _pool_name(worker: Any) -> str:
-    module: str = worker.pool_cls.__module__
-    return module.rpartition(".")[2]
 
 
 def _queues(worker: Any, namespace: str) -> tuple[str, ...]:

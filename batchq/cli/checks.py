@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+from batchq import checks
+from batchq.checks import Finding, Verdict, fail, ok, warn
 from batchq.errors import BatchqError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -17,28 +18,10 @@ if TYPE_CHECKING:
     from batchq.store.fleet import Beat
     from batchq.wiring import Place
 
-OLDEST = (7, 0)  # Redis: what the store's scripts need
+__all__ = ["Effective", "Finding", "Verdict", "effective", "fail", "ok", "warn"]
+
 BROKER_S = 5
 URL_SETTINGS = frozenset({"redis_url", "broker_url", "result_backend"})
-
-
-class Verdict(StrEnum):
-    OK = "ok"
-    WARN = "warn"  # it works, but not as it should
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of doctor. `remedy` empty: nothing to do."""
-
-    check: str
-    verdict: Verdict
-    text: str
-    remedy: str = ""
-
-    def to_json(self) -> dict[str, str]:
-        return {**asdict(self), "verdict": str(self.verdict)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +31,6 @@ class Effective:
     name: str
     value: Any  # plain JSON
     origin: str  # "default", "BATCHQ_…" or the path of the file
-
-
-def ok(check: str, text: str) -> Finding:
-    return Finding(check, Verdict.OK, text)
-
-
-def warn(check: str, text: str, remedy: str = "") -> Finding:
-    return Finding(check, Verdict.WARN, text, remedy)
-
-
-def fail(check: str, text: str, remedy: str = "") -> Finding:
-    return Finding(check, Verdict.FAIL, text, remedy)
 
 
 def effective(settings: Settings) -> list[Effective]:
@@ -105,31 +76,18 @@ def server(found: Place) -> Iterator[Finding]:
     version = str(info.get("redis_version", "0"))
     where = database.address.shown
     yield ok("server", f"{where} answers{' (embedded)' if found.embedded else ''}, version {version}")
-    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST:
-        yield fail("version", f"{version} is older than {'.'.join(map(str, OLDEST))}", "upgrade the server")
-    policy = str(info.get("maxmemory_policy", "unknown"))
-    if policy != "noeviction":
-        yield fail(
-            "eviction",
-            f"maxmemory-policy is {policy}: full memory would delete jobs",
-            "CONFIG SET maxmemory-policy noeviction, and in its configuration",
-        )
-    else:
-        yield ok("eviction", "maxmemory-policy is noeviction")
-    if not info.get("aof_enabled"):
-        yield warn(
-            "persistence",
-            "no append-only file: a restart loses jobs",
-            "CONFIG SET appendonly yes, and in its configuration",
-        )
-    elif info.get("aof_last_write_status", "ok") != "ok":
-        yield fail(
-            "persistence", "the last write to the append-only file failed", "free some space on its disk"
-        )
-    else:
-        yield ok("persistence", "append-only file")
+    yield from checks.server(where, info)
     if not database.address.is_local and not database.address.tls and not database.address.sentinels:
         yield warn("encryption", f"{where} is another machine and not encrypted", "use rediss://")
+
+
+def libraries() -> Iterator[Finding]:
+    """Whether the libraries that carry the messages are those that batchq was made for."""
+    installed = checks.installed_libraries()
+    found = list(checks.libraries(installed))
+    yield from found
+    if not found:
+        yield ok("libraries", ", ".join(f"{name} {version}" for name, version in installed.items()))
 
 
 def broker(settings: Settings) -> Iterator[Finding]:
@@ -180,11 +138,19 @@ def fleet(settings: Settings) -> Iterator[Finding]:
     from batchq.store.fleet import FleetStore
 
     try:
-        beats = FleetStore(wiring.database(settings)).alive(int(settings.lease_s * 1000))
+        store = FleetStore(wiring.database(settings))
+        beats, dropped = store.alive(int(settings.lease_s * 1000)), store.dropped()
         queues = wiring.worker_queues(settings)
     except BatchqError as exc:
         yield fail("workers", str(exc))
         return
+    if dropped:
+        kinds = ", ".join(f"{what} ({n})" for what, n in sorted(dropped.items(), key=lambda pair: -pair[1]))
+        yield warn(
+            "messages",
+            f"workers dropped {sum(dropped.values())} messages that were none of batchq's: {kinds}",
+            "see who else writes to its queues (the workers' logs tell when); `batchq acl` keeps others out",
+        )
     if not beats:
         yield warn("workers", "no live worker", "`batchq worker`, or jobs wait (`batchq run` brings its own)")
         return

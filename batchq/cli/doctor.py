@@ -53,6 +53,7 @@ def _findings(settings: Settings, ask: bool) -> Iterator[Finding]:
     from batchq.cli import checks
     from batchq.errors import BatchqError, ConfigurationError
 
+    yield from checks.libraries()
     try:
         found = wiring.locate(settings, start=False)
     except ConfigurationError:

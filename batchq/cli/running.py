@@ -345,13 +345,20 @@ def _begin_the_end(client: Client, workers: LocalWorkers) -> None:
 
 
 def _start_workers(found: Place, around: _Around, number: int) -> LocalWorkers:
+    from batchq import wiring
     from batchq.local import LocalWorkers
 
     roots = [*map(str, found.settings.file_roots), *around.roots]
     environ = dict(os.environ)
     if roots:
         environ[ROOTS] = os.pathsep.join(dict.fromkeys(roots))
-    workers = LocalWorkers(number, environ, grace_s=found.settings.grace_s)
+    queues = wiring.worker_queues(found.settings)
+    if (
+        not wiring.has_provider()
+    ):  # nor an emulator, for this job asks no model: others' are not for our workers
+        asking = wiring.asking_queues(found.settings)
+        queues = [queue for queue in queues if queue not in asking]
+    workers = LocalWorkers(number, environ, queues, grace_s=found.settings.grace_s)
     if number:
         say.note(f"workers: {count(number, 'local worker')}, logs in {workers.logs[0].parent}")
     return workers

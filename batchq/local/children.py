@@ -51,7 +51,16 @@ def log_folder() -> Path:
 class LocalWorkers:
     """So many workers on this machine. A context manager: leaving it ends them, gently the first time."""
 
-    def __init__(self, count: int, environ: Mapping[str, str], *, slots: int = SLOTS, grace_s: float) -> None:
+    def __init__(
+        self,
+        count: int,
+        environ: Mapping[str, str],
+        queues: Sequence[str],
+        *,
+        slots: int = SLOTS,
+        grace_s: float,
+    ) -> None:
+        self._queues = tuple(queues)
         self._environ, self._slots, self._grace_s = dict(environ), slots, grace_s
         self._workers: list[_Child] = []
         self._restarts = 0
@@ -130,6 +139,7 @@ class LocalWorkers:
     def _start(self, number: int) -> _Child:
         arguments = ["worker", "-P", "gevent", "-c", str(self._slots), "-l", "warning"]
         arguments += ["--without-gossip", "--without-mingle", "-n", f"batchq-run-{os.getpid()}-{number}@%h"]
+        arguments += ["-Q", ",".join(self._queues)]
         command = celery_command(arguments, self._theirs)
         return _Child.start(f"worker-{number}", number, command, self._environ, pass_fds=(self._theirs,))
 
