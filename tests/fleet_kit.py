@@ -60,7 +60,7 @@ class Fleet:
         }
 
     def start(
-        self, pool: str = "gevent", slots: int = 20, *options: str, app: str = "workers"
+        self, pool: str = "gevent", slots: int = 20, *options: str, app: str = "workers", level: str = "INFO"
     ) -> subprocess.Popen[bytes]:
         """A worker process, in the foreground of its own group, ready when it has beaten."""
         log = self.log(len(self.workers)).open("wb")
@@ -77,7 +77,7 @@ class Fleet:
                 "-c",
                 str(slots),
                 "-l",
-                "INFO",
+                level,
                 "--without-gossip",
                 "--without-mingle",
                 "-n",

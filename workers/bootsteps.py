@@ -8,6 +8,7 @@ from typing import Any
 from celery import bootsteps
 from celery.signals import (
     after_setup_logger,
+    after_setup_task_logger,
     worker_process_init,
     worker_process_shutdown,
     worker_shutdown,
@@ -15,11 +16,12 @@ from celery.signals import (
 )
 
 from batchq import wiring
+from batchq.core.discreet import Discreet
 from batchq.errors import ConfigurationError
 from workers import life
-
-from workers.discreet import Discreet, secrets_of
+from workers.hidden import secrets_of
 from workers.start import pool_name, refuse_or_warn
+
 PREFORK = "prefork"
 
 
@@ -65,10 +67,19 @@ def _end(**_: Any) -> None:
     life.current().end()
 
 
+@after_setup_task_logger.connect
 @after_setup_logger.connect
-def _quiet(**_: Any) -> None:
-    """Celery's two lines an item cost more than the item; the waves' own line stays."""
-    for name in ("celery.worker.strategy", "celery.app.trace"):
+def _quiet(logger: logging.Logger, **_: Any) -> None:
+    """Secrets are masked. Celery's two lines an item cost more than the item, and at DEBUG its pool quotes messages.
+
+    The waves' own line stays.
+    """
+    from workers.app import place
+
+    discreet = Discreet(secrets_of(place.settings))
+    for handler in logger.handlers:
+        handler.addFilter(discreet)
+    for name in ("celery.worker.strategy", "celery.app.trace", "celery.pool"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

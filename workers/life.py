@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from batchq import wiring
+from batchq.core.discreet import trace_of
 from batchq.errors import BatchqError
 from batchq.flow.heal import sweep
 from batchq.flow.walk import Walk
@@ -84,8 +85,8 @@ class Life:
             what()
         except BatchqError as exc:
             log.warning("%s", exc)
-        except Exception:
-            log.exception("unexpected error; it goes on")
+        except Exception as exc:
+            log.error("unexpected error; it goes on: %s", trace_of(exc))
 
 
 _life: Life | None = None

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, replace
 
 from batchq.core import latency, retry
+from batchq.core.discreet import trace_of
 from batchq.core.lifecycle import SETTLED_BYTE, ItemState
 from batchq.core.pricing import cost_usd
 from batchq.core.records import Answer, Attempt, ErrorInfo, FileRef, Outcome, Usage
@@ -105,9 +106,10 @@ def process_item(message: ItemMessage, walk: Walk) -> SendAgain | None:
         return _run(task, walk)
     except GaveUp:
         return None  # the lease, if there is one, ends with this process
-    except Exception:
+    except Exception as exc:
         # a header task that raises costs its chord the callback; the lease ends by itself and the item comes back
-        log.exception("job %s item %d: unexpected error; it will come back", message.job_id, message.position)
+        place = (message.job_id, message.position, trace_of(exc))
+        log.error("job %s item %d: unexpected error; it will come back: %s", *place)
         return None
 
 
@@ -278,7 +280,9 @@ def _ask(task: _Task, walk: Walk) -> _Asked:
     except BatchqError as exc:
         error = Unavailable(str(exc), kind=type(exc).__name__.upper())
     except Exception as exc:
-        log.exception("job %s item %d: the operation failed", task.spec.id, task.lease.position)
+        log.error(
+            "job %s item %d: the operation failed: %s", task.spec.id, task.lease.position, trace_of(exc)
+        )
         error = Unavailable(
             f"{type(exc).__name__}: an unexpected error, see the worker's log", kind="INTERNAL"
         )
@@ -387,7 +391,14 @@ def _settle(task: _Task, walk: Walk, asked: _Asked, outcome: Outcome) -> None:
         cost_usd=outcome.cost_usd,
         kind=outcome.error.status if outcome.error is not None else "",
     )
-    follow_up(walk, task.spec, task.ledger.settle(request))
+    settled = task.ledger.settle(request)
+    if settled.answer == "ok":
+        walk.item_log.settled(task.spec.id, lambda: _id_of(task, walk), outcome, request.bucket)
+    follow_up(walk, task.spec, settled)
+
+
+def _id_of(task: _Task, walk: Walk) -> str:
+    return walk.shard_patiently(task.spec.id, task.lease.shard).at(task.lease.position).id
 
 
 def follow_up(walk: Walk, spec: JobSpec, asked_of_us: Consequences) -> None:

@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeVar
 from batchq.core.pricing import Prices
 from batchq.core.retry import RetryPolicy
 from batchq.flow.gates import Gates
+from batchq.flow.item_log import ItemLog
 from batchq.flow.ledger import Ledger
 from batchq.flow.patience import patiently
 from batchq.operations.base import Operation
@@ -126,12 +127,14 @@ class Walk:
     specs: Lru[str, JobSpec] = field(default_factory=lambda: Lru(SPECS))
     shards: Lru[tuple[str, int], Shard] = field(default_factory=lambda: Lru(SHARD_BYTES, shard_weight))
     tables: Lru[str, tuple[ShardRow, ...]] = field(default_factory=lambda: Lru(TABLE_ROWS, len))
+    item_log: ItemLog = field(init=False)
     ledger: Ledger = field(init=False)
     gates: Gates = field(init=False)
     _fleet_view: Timed[tuple[Beat, ...]] = field(init=False)
     _weights: dict[str, Timed[dict[str, float]]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.item_log = ItemLog(self.settings.log_items)
         self.ledger = Ledger(self.items, self.incarnation, self.stop)
         self.gates = Gates(
             self.settings,

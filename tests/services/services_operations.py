@@ -10,6 +10,9 @@ from typing import Any
 from celery.signals import task_prerun
 from fleet_operations import record
 
+from batchq import Rejected, operation
+from batchq.operations.base import Call
+
 HOLD = Path(os.environ.get("SERVICES_HOLD", "/nonexistent"))
 
 
@@ -19,3 +22,14 @@ def _begun(sender: Any, **_: Any) -> None:
         record("submission", os.getpid())
         while HOLD.exists():
             time.sleep(0.02)
+
+
+@operation("quoting")
+def quoting(input: dict[str, Any], call: Call) -> None:
+    """An operation whose errors quote what it was given."""
+    if "refuse" in input:
+        raise Rejected(f"no: {input['refuse']}", code=400, kind="INVALID_ARGUMENT")
+    try:
+        raise KeyError(input["quote"])
+    except KeyError as exc:
+        raise ValueError(f"cannot read {input['quote']!r}") from exc

@@ -68,7 +68,7 @@ BAD = {
         {"items": items(1), "operation": "work", "job_id": "a", "idempotency_key": "b"},
         "not both",
     ),
-    "a forged job id": ({"items": items(1), "operation": "work", "job_id": "}:x"}, "job id"),
+    "a forged job id": ({"items": items(1), "operation": "work", "job_id": f"}} {SECRET}"}, "job id"),
     "a double id": ({"items": [*items(1), *items(1)], "operation": "work"}, "ids must differ"),
     "no item": ({"items": [{"promt": SECRET}, 7, None], "operation": "work"}, "item 2"),
     "a deadline in the past": (
