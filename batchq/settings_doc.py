@@ -37,8 +37,18 @@ Not keys, but variables that are read as well:
 """
 
 SECTIONS: tuple[tuple[str, str, str, type[BaseModel]], ...] = (
-    ('quotas."MODEL"', "Fleet-wide limits of a model, whatever the number of workers", "quotas", QuotaSettings),
-    ("queues.QUEUE", "Fleet-wide limits of everything in a queue; the tighter limit holds", "queues", QuotaSettings),
+    (
+        'quotas."MODEL"',
+        "Fleet-wide limits of a model, whatever the number of workers",
+        "quotas",
+        QuotaSettings,
+    ),
+    (
+        "queues.QUEUE",
+        "Fleet-wide limits of everything in a queue; the tighter limit holds",
+        "queues",
+        QuotaSettings,
+    ),
     ("operations.OPERATION", "How an operation is run", "operations", OperationSettings),
 )
 
@@ -49,7 +59,9 @@ def document() -> str:
     parts = [HEAD, own, MORE]
     for title, meaning, key, model in SECTIONS:
         example = title.partition(".")[2].strip('"')
-        parts.append(f"\n## `[{title}]`\n\n{meaning}.\n\n| key | variable | default | meaning |\n| --- | --- | --- | --- |\n")
+        parts.append(
+            f"\n## `[{title}]`\n\n{meaning}.\n\n| key | variable | default | meaning |\n| --- | --- | --- | --- |\n"
+        )
         parts += (_row(name, field, (key, example, name)) for name, field in _plain_fields(model))
     return "".join(parts)
 
