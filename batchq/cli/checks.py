@@ -149,7 +149,7 @@ def fleet(settings: Settings) -> Iterator[Finding]:
         yield warn(
             "messages",
             f"workers dropped {sum(dropped.values())} messages that were none of batchq's: {kinds}",
-            "see who else writes to its queues (the workers' logs tell when); `batchq acl` keeps others out",
+            "see who else writes to its queues: the workers' logs tell when",
         )
     if not beats:
         yield warn("workers", "no live worker", "`batchq worker`, or jobs wait (`batchq run` brings its own)")
