@@ -7,7 +7,7 @@ BATCHQ := $(BIN)/batchq
 ARGS :=
 # ARGS is handed on: make test ARGS="-k chord", make worker ARGS="-c 100", make emulator ARGS="--rpm 60"
 
-.PHONY: help run test test-faults test-browser lint format types setup worker flower emulator bench-quota docs build lock clean
+.PHONY: help run test test-faults test-browser lint format types setup worker flower emulator bench bench-quota docs build lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ flower: setup ## Show jobs and workers on http://127.0.0.1:5555
 
 emulator: setup ## Run the local Gemini API
 	@$(BATCHQ) emulator $(ARGS)
+
+bench: setup ## Measure what an item costs beside a plain Celery chord
+	@$(BIN)/python bench/overhead.py $(ARGS)
+
+bench-quota: setup ## Measure how much of a quota a fleet uses; takes minutes a run
+	@$(BIN)/python -m bench.quota $(ARGS)
 
 docs: setup ## Write docs/settings.md from the settings
 	@$(BIN)/python -m batchq.settings_doc > docs/settings.md.new && mv docs/settings.md.new docs/settings.md \
