@@ -55,10 +55,17 @@ def lines_of(screen: pyte.Screen) -> list[Text]:
             cell = screen.buffer[row][column]
             line.append(cell.data, style_of(cell))
         line.rstrip()
-        lines.append(line)
+        lines.append(without_home(line))
     while lines and not lines[-1].plain:
         lines.pop()
     return lines
+
+
+def without_home(line: Text) -> Text:
+    """The same line with the home folder of whoever draws as `~`."""
+    home = os.environ.get("PICTURE_HOME", str(Path.home()))
+    at = line.plain.find(home)
+    return line if at < 0 else without_home(line[:at] + Text("~") + line[at + len(home) :])
 
 
 def style_of(cell: pyte.screens.Char) -> str:
