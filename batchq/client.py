@@ -22,7 +22,8 @@ from batchq.flow.cancel import cancel
 from batchq.flow.forecast import with_eta
 from batchq.flow.quotas import Quotas
 from batchq.flow.redrive import Choice, dead_letters, purge, redrive
-from batchq.flow.submit import Accepted, FilesMode, Submission, submit
+from batchq.flow.submission import Accepted, FilesMode, Submission
+from batchq.flow.submit import submit
 from batchq.flow.walk import Walk
 from batchq.formats.given import Rows, given_items
 from batchq.settings import Settings, load

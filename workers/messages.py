@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from batchq import dispatch
-from batchq.flow.submit import JOB_ID
+from batchq.flow.submission import JOB_ID
 
 LARGEST = 2**53 - 1  # a number that Lua keeps exactly
 LONGEST_ID = 256  # of a message

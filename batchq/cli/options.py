@@ -19,7 +19,7 @@ import click
 from batchq.errors import InputError
 
 if TYPE_CHECKING:
-    from batchq.flow.submit import FilesMode, Submission
+    from batchq.flow.submission import FilesMode, Submission
     from batchq.formats import InputSpec
 
 Function = Callable[..., Any]
@@ -77,7 +77,7 @@ class JobOptions:
     def submission(
         self, source: str, files: FilesMode, metadata: dict[str, Any], job_id: str | None = None
     ) -> Submission:
-        from batchq.flow.submit import Submission
+        from batchq.flow.submission import Submission
         from batchq.formats import masked
 
         return Submission(

@@ -25,7 +25,7 @@ from batchq.errors import Conflict, InputError
 if TYPE_CHECKING:
     from batchq.client import Client
     from batchq.core.records import JobRecord
-    from batchq.flow.submit import Accepted
+    from batchq.flow.submission import Accepted
     from batchq.formats import Destination, Reading
     from batchq.local import LocalEmulator, LocalWorkers
     from batchq.wiring import Place

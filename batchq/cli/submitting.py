@@ -14,7 +14,7 @@ from batchq.errors import InputError
 
 if TYPE_CHECKING:
     from batchq.client import Client
-    from batchq.flow.submit import Accepted, FilesMode
+    from batchq.flow.submission import Accepted, FilesMode
     from batchq.formats import Reading
     from batchq.settings import Settings
     from batchq.store.fleet import Beat

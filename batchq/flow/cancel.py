@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batchq.errors import InputError
 from batchq.flow.advance import advance
-from batchq.flow.submit import JOB_ID
+from batchq.flow.submission import JOB_ID
 from batchq.flow.walk import Walk
 
 

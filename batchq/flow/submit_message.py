@@ -15,7 +15,8 @@ from typing import Any
 from batchq.core.records import ErrorInfo
 from batchq.errors import ConfigurationError, InputError, NotEnoughMemory, ProviderError
 from batchq.flow.patience import patiently
-from batchq.flow.submit import Submission, submit
+from batchq.flow.submission import Submission
+from batchq.flow.submit import submit
 from batchq.flow.walk import Walk
 from batchq.formats.given import given_items
 from batchq.formats.places import Folder

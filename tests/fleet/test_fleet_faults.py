@@ -15,7 +15,7 @@ from batchq import Client, Item, embedded
 from batchq.core.lifecycle import JobState
 from batchq.dispatch import Dispatcher, make_app
 from batchq.emulator import Emulator
-from batchq.flow.submit import Submission
+from batchq.flow.submission import Submission
 from batchq.formats import InputSpec, read
 from batchq.store.database import Database
 from batchq.wiring import Place

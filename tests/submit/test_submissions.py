@@ -18,7 +18,7 @@ from batchq.core.lifecycle import ItemState, JobState
 from batchq.embedded import EmbeddedServer
 from batchq.errors import Complaint
 from batchq.flow.heal import sweep
-from batchq.flow.submit import Submission
+from batchq.flow.submission import Submission
 from batchq.formats import InputSpec, read
 from batchq.settings import Settings
 from batchq.store.database import Database
