@@ -7,13 +7,10 @@ import time
 
 from kombu.utils import functional
 
-from batchq import wiring
-from batchq.dispatch import BatchqCelery, make_app
-from batchq.errors import BatchqError
-from batchq.settings import load
-from batchq.wiring import Place
+from batchq.dispatch import make_app
 from workers.bootsteps import Heart
 from workers.consumer import Orphans
+from workers.place import place, queues
 
 
 def _wait_as_gevent_does() -> None:
@@ -23,20 +20,8 @@ def _wait_as_gevent_does() -> None:
         functional.sleep = time.sleep  # type: ignore[attr-defined]
 
 
-def _begin() -> tuple[Place, BatchqCelery]:
-    try:
-        place = wiring.locate(load(), start=False)
-        return place, make_app(place.settings, wiring.worker_queues(place.settings), current=True)
-    except BatchqError as exc:
-        if "celery.bin.celery" not in sys.modules:
-            raise
-        # Celery's command line would show it at the end of a traceback
-        sys.stderr.write(f"batchq: {exc}\n")
-        raise SystemExit(1) from None
-
-
 _wait_as_gevent_does()
-place, app = _begin()
+app = make_app(place.settings, queues, current=True)
 app.conf.include = ["workers.tasks"]
 app.conf.worker_consumer = "workers.consumer:GuardedConsumer"
 app.steps["worker"].add(Heart)

@@ -20,6 +20,7 @@ from batchq.core.discreet import Discreet
 from batchq.errors import ConfigurationError
 from workers import life
 from workers.hidden import secrets_of
+from workers.place import place
 from workers.start import pool_name, refuse_or_warn
 
 PREFORK = "prefork"
@@ -35,7 +36,6 @@ class Heart(bootsteps.StartStopStep):
         self._life: life.Life | None = None
 
     def create(self, parent: Any) -> None:
-        from workers.app import place
 
         refuse_or_warn(parent, place.settings)
         pool = pool_name(parent)
@@ -74,7 +74,6 @@ def _quiet(logger: logging.Logger, **_: Any) -> None:
 
     The waves' own line stays.
     """
-    from workers.app import place
 
     discreet = Discreet(secrets_of(place.settings))
     for handler in logger.handlers:
@@ -89,7 +88,6 @@ def _stop_claiming(**_: Any) -> None:
 
 def _child_begins(options: dict[str, Any]) -> Any:
     def begin(**_: Any) -> None:
-        from workers.app import place
 
         life.begin(life.Life(place.settings, slots=1, **options)).start(sweeps=False)
 

@@ -14,10 +14,12 @@ from batchq.flow.advance import advance
 from batchq.flow.cancel import cancel
 from batchq.flow.letters import redrive_letter
 from batchq.flow.patience import GaveUp
-from batchq.flow.process import ItemMessage, process_item
+from batchq.flow.process import process_item
 from batchq.flow.submit_message import submit_message
+from batchq.flow.task import ItemMessage
 from workers import life
-from workers.app import app, place
+from workers.app import app
+from workers.place import place
 from workers.shown import ShownTask
 
 log = logging.getLogger("batchq")

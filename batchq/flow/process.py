@@ -10,22 +10,20 @@ from dataclasses import dataclass, replace
 from batchq.core import latency, retry
 from batchq.core.discreet import trace_of
 from batchq.core.lifecycle import SETTLED_BYTE, ItemState
-from batchq.core.pricing import cost_usd
-from batchq.core.records import Answer, Attempt, ErrorInfo, FileRef, Outcome, Usage
+from batchq.core.records import Outcome, Usage
 from batchq.core.tokens import Estimate
-from batchq.errors import BatchqError, NewerData, NotFound, ProviderError, Rejected, Unavailable
+from batchq.errors import BatchqError, NewerData, NotFound, ProviderError, Rejected
 from batchq.flow.advance import advance
-from batchq.flow.gate import Permit, TooLarge, TooLong
-from batchq.flow.gates import Passage
-from batchq.flow.ledger import Consequences, LaneLedger
+from batchq.flow.ask import another_may_read, ask, call_of
+from batchq.flow.gate import TooLarge, TooLong
+from batchq.flow.ledger import Consequences
+from batchq.flow.outcome import attempt_of, cost_of, failure, success
 from batchq.flow.patience import GaveUp, patiently
+from batchq.flow.task import Asked, ItemMessage, Task
 from batchq.flow.walk import Walk
-from batchq.formats import files
-from batchq.operations.base import Blob, Call
-from batchq.store.codec import StoredItem, pack_outcome
+from batchq.store.codec import pack_outcome
 from batchq.store.items import (
     ClaimRequest,
-    Lease,
     Released,
     ReleaseKind,
     ReleaseRequest,
@@ -39,20 +37,8 @@ log = logging.getLogger("batchq")
 SUSPECT_CRASHES = 2  # an item under which so many workers died runs as the only suspect of its process
 SUSPECT_WAIT_MS = 1_000
 ELSEWHERE_MS = 1_000  # until another worker may have taken what this one cannot serve
-UNLIMITED = Permit(0)
 HELD_MS = 1_500  # an item of a held quota comes back after this at most; it goes out again when the hold ends
 OWN_REFUSALS = 4  # of a kind that is fatal for a job, before they count as the item's own
-MESSAGE_LIMIT = 2_000  # characters of an error kept with an item
-
-
-@dataclass(frozen=True, slots=True)
-class ItemMessage:
-    """What a header task carries: references only."""
-
-    job_id: str
-    lane: int
-    position: int
-    ticket: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +47,6 @@ class SendAgain:
 
     ticket: int
     delay_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """One claimed item and all that its steps need."""
-
-    message: ItemMessage
-    spec: JobSpec
-    lane: Lane
-    lease: Lease
-    ledger: LaneLedger
-    passage: Passage
-    permit: Permit = UNLIMITED
-    estimate: Estimate | None = None  # of its input tokens; None: no quota counts them
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A call that was made: its answer or its error, and how long it took."""
-
-    answer: Answer | None
-    error: ProviderError | None
-    began_ms: int
-    duration_ms: int
-    usage: Usage
-    called: bool = True
 
 
 def process_item(message: ItemMessage, walk: Walk) -> SendAgain | None:
@@ -113,7 +73,7 @@ def process_item(message: ItemMessage, walk: Walk) -> SendAgain | None:
         return None
 
 
-def _claim(message: ItemMessage, walk: Walk) -> _Task | None:
+def _claim(message: ItemMessage, walk: Walk) -> Task | None:
     try:
         spec = walk.spec_patiently(message.job_id)
     except (NotFound, NewerData) as exc:
@@ -129,7 +89,7 @@ def _claim(message: ItemMessage, walk: Walk) -> _Task | None:
     claimed = ledger.claim(request)
     if claimed.verdict is not Verdict.OK or claimed.lease is None:
         return None
-    task = _Task(message, spec, lane, claimed.lease, ledger, passage)
+    task = Task(message, spec, lane, claimed.lease, ledger, passage)
     if walk.stopping:
         _give_back(task, walk, 0)
         return None
@@ -149,7 +109,7 @@ def _is_ours(spec: JobSpec, lane: Lane, walk: Walk) -> bool:
     return walk.spec_patiently(spec.id).project_of(lane) in (None, walk.project)
 
 
-def _pass_gate(task: _Task, walk: Walk) -> _Task | None:
+def _pass_gate(task: Task, walk: Walk) -> Task | None:
     if walk.operation(task.lane.operation).needs_provider:
         walk.warm()
     estimate = _estimate(task, walk)
@@ -171,41 +131,41 @@ def _pass_gate(task: _Task, walk: Walk) -> _Task | None:
     return replace(task, lease=lease, permit=permit, estimate=estimate)
 
 
-def _estimate(task: _Task, walk: Walk) -> Estimate | None:
+def _estimate(task: Task, walk: Walk) -> Estimate | None:
     """Before the permit, since what the item needs is part of what is drawn."""
     if not patiently(task.passage.counts_tokens, walk.stop.is_set):
         return None
     item = walk.shard_patiently(task.spec.id, task.lease.shard).at(task.lease.position)
     try:
-        return task.passage.estimate(_call(task, walk, item))
+        return task.passage.estimate(call_of(task, walk, item))
     except (ProviderError, BatchqError):
         return None  # a file that cannot be read: the call itself will say why
 
 
-def _refuse(task: _Task, walk: Walk, too_large: TooLarge) -> None:
+def _refuse(task: Task, walk: Walk, too_large: TooLarge) -> None:
     """It would never fit: say so before anything is sent."""
     message = (
         f"about {too_large.tokens:,} input tokens are more than the {too_large.limit:,} a minute that quota "
         f"{too_large.quota} allows: split the item, or raise the quota (batchq quotas set)"
     )
     error = Rejected(message, kind="TOO_LARGE")
-    asked = _Asked(None, error, int(time.time() * 1000), 0, Usage(), called=False)
+    asked = Asked(None, error, int(time.time() * 1000), 0, Usage(), called=False)
     decision = retry.GiveUp(ItemState.FAILED, error.kind, message)
-    _settle(task, walk, asked, _failure(task, walk, asked, decision))
+    _settle(task, walk, asked, failure(task, walk, asked, decision))
 
 
-def _run(task: _Task, walk: Walk) -> SendAgain | None:
+def _run(task: Task, walk: Walk) -> SendAgain | None:
     try:
-        asked = _ask(task, walk)
+        asked = ask(task, walk)
     except BaseException:
         task.passage.done(task.permit, None, Usage(), answered=False)
         raise
     task.passage.done(task.permit, task.estimate, asked.usage, answered=asked.answer is not None)
     if asked.answer is not None:
-        _settle(task, walk, asked, _success(task, walk, asked, asked.answer))
+        _settle(task, walk, asked, success(task, walk, asked, asked.answer))
         return None
     assert asked.error is not None
-    if asked.error.kind == "FILE_OUTSIDE_ROOTS" and _another_may_read(task, walk):
+    if asked.error.kind == "FILE_OUTSIDE_ROOTS" and another_may_read(task, walk):
         _give_back(task, walk, ELSEWHERE_MS)
         return None
     decision = retry.decide(
@@ -221,7 +181,7 @@ def _run(task: _Task, walk: Walk) -> SendAgain | None:
         decision = retry.GiveUp(ItemState.FAILED, asked.error.kind, asked.error.message)
     match decision:
         case retry.GiveUp():
-            _settle(task, walk, asked, _failure(task, walk, asked, decision))
+            _settle(task, walk, asked, failure(task, walk, asked, decision))
             return None
         case retry.Again(delay_ms):
             return _release(task, walk, asked, ReleaseKind.RETRY, delay_ms)
@@ -232,19 +192,19 @@ def _run(task: _Task, walk: Walk) -> SendAgain | None:
             return _release(task, walk, asked, ReleaseKind.FATAL, delay_ms, why=why)
 
 
-def _refusals(task: _Task, error: ProviderError) -> int:
+def _refusals(task: Task, error: ProviderError) -> int:
     """How often this item met the same refusal before."""
     return sum(one.error.code == error.code and one.error.status == error.kind for one in task.lease.history)
 
 
-def _is_its_own(task: _Task, walk: Walk, error: ProviderError) -> bool:
+def _is_its_own(task: Task, walk: Walk, error: ProviderError) -> bool:
     """Whether what looks fatal for the job is this item's alone: met again and again, while others succeed."""
     if _refusals(task, error) < OWN_REFUSALS:
         return False
     return patiently(lambda: walk.jobs.record(task.spec.id).succeeded, walk.stop.is_set) > 0
 
 
-def _limited(task: _Task, walk: Walk, asked: _Asked, limited: retry.Limited) -> SendAgain | None:
+def _limited(task: Task, walk: Walk, asked: Asked, limited: retry.Limited) -> SendAgain | None:
     """The quota learns of the refusal first, for the whole fleet; the item waits as long as that says."""
     delay_ms, model = limited.delay_ms, task.passage.model
     if model is not None:
@@ -260,126 +220,7 @@ def _limited(task: _Task, walk: Walk, asked: _Asked, limited: retry.Limited) -> 
     return _release(task, walk, asked, ReleaseKind.LIMITED, delay_ms, limited.charged_ms)
 
 
-# -- the call -----------------------------------------------------------------------------------------------
-
-
-def _ask(task: _Task, walk: Walk) -> _Asked:
-    """Make the call. Whatever happens becomes a value."""
-    began, clock = int(time.time() * 1000), time.monotonic()
-    answer: Answer | None = None
-    error: ProviderError | None = None
-    try:
-        item = walk.shard_patiently(task.spec.id, task.lease.shard).at(task.lease.position)
-        call = _call(task, walk, item)
-        began, clock = int(time.time() * 1000), time.monotonic()  # reading it is no part of the call
-        answer = walk.operation(task.lane.operation).run(call)
-    except ProviderError as exc:
-        error = exc
-    except GaveUp:
-        raise
-    except BatchqError as exc:
-        error = Unavailable(str(exc), kind=type(exc).__name__.upper())
-    except Exception as exc:
-        log.error(
-            "job %s item %d: the operation failed: %s", task.spec.id, task.lease.position, trace_of(exc)
-        )
-        error = Unavailable(
-            f"{type(exc).__name__}: an unexpected error, see the worker's log", kind="INTERNAL"
-        )
-    duration_ms = int((time.monotonic() - clock) * 1000)
-    task.passage.experience.note(duration_ms / 1000)
-    usage = answer.usage if answer is not None else getattr(error, "usage", None) or Usage()
-    return _Asked(answer, error, began, duration_ms, usage)
-
-
-def _call(task: _Task, walk: Walk, item: StoredItem) -> Call:
-    return Call(
-        item_id=item.id,
-        input=item.input,
-        model=task.lane.model,
-        options=task.spec.options,
-        schema=task.spec.schema,
-        blob=_blob(task, walk, item),
-        timeout_s=walk.settings.operation(task.lane.operation).timeout_s,
-        attempt=task.lease.attempts,
-    )
-
-
-def _blob(task: _Task, walk: Walk, item: StoredItem) -> Blob | None:
-    raw = item.input.get("file")
-    if not isinstance(raw, dict):
-        return None
-    ref = FileRef.from_wire(raw)
-    if ref.path is not None:
-        return Blob(ref.name, files.load(ref, map(str, walk.settings.file_roots)))
-    data = patiently(lambda: walk.items.file(task.spec.id, ref.sha256), walk.stop.is_set)
-    if data is None:
-        raise Rejected(f"the bytes of {ref.name} are no longer in the store", kind="FILE_UNREADABLE")
-    return Blob(ref.name, data)
-
-
-def _another_may_read(task: _Task, walk: Walk) -> bool:
-    """Whether a live worker of the queue has the item's file under its roots."""
-    item = walk.shard_patiently(task.spec.id, task.lease.shard).at(task.lease.position)
-    raw = item.input.get("file")
-    path = raw.get("path") if isinstance(raw, dict) else None
-    queue = walk.settings.operation(task.lane.operation).queue or task.lane.operation
-    alive = patiently(lambda: walk.fleet.alive(int(walk.settings.lease_s * 1000)), walk.stop.is_set)
-    return path is not None and any(
-        queue in beat.queues and files.is_under_any(str(path), beat.file_roots) for beat in alive
-    )
-
-
-# -- the outcome --------------------------------------------------------------------------------------------
-
-
-def _success(task: _Task, walk: Walk, asked: _Asked, answer: Answer) -> Outcome:
-    model = answer.model or task.lane.model
-    return Outcome(
-        status=ItemState.SUCCEEDED,
-        response=answer.response,
-        attempts=task.lease.attempts,
-        duration_ms=asked.duration_ms,
-        waited_ms=task.lease.waited_ms + task.permit.waited_ms,
-        rate_limited=task.lease.limited,
-        model=model,
-        usage=answer.usage,
-        cost_usd=_cost(walk, task.lane.model, answer.usage),
-        structured=answer.data is not None and "candidates" in answer.response,
-        history=task.lease.history,
-    )
-
-
-def _failure(task: _Task, walk: Walk, asked: _Asked, decision: retry.GiveUp) -> Outcome:
-    assert asked.error is not None
-    message = decision.message[:MESSAGE_LIMIT]
-    return Outcome(
-        status=decision.state,
-        error=ErrorInfo(asked.error.code, decision.status, message),
-        attempts=task.lease.attempts,
-        duration_ms=asked.duration_ms,
-        waited_ms=task.lease.waited_ms + task.permit.waited_ms,
-        rate_limited=task.lease.limited + (decision.status == "RATE_LIMITED"),
-        model=task.lane.model,
-        usage=asked.usage,
-        cost_usd=_cost(walk, task.lane.model, asked.usage),
-        history=(*task.lease.history, _attempt(asked)),
-    )
-
-
-def _attempt(asked: _Asked) -> Attempt:
-    assert asked.error is not None
-    error = ErrorInfo(asked.error.code, asked.error.kind, asked.error.message[:MESSAGE_LIMIT])
-    return Attempt(asked.began_ms, asked.duration_ms, error)
-
-
-def _cost(walk: Walk, model: str | None, usage: Usage) -> float | None:
-    if model is None or usage == Usage():
-        return None
-    return cost_usd(model, usage, walk.prices)
-
-
-def _settle(task: _Task, walk: Walk, asked: _Asked, outcome: Outcome) -> None:
+def _settle(task: Task, walk: Walk, asked: Asked, outcome: Outcome) -> None:
     request = SettleRequest(
         position=task.lease.position,
         nonce=task.lease.nonce,
@@ -397,7 +238,7 @@ def _settle(task: _Task, walk: Walk, asked: _Asked, outcome: Outcome) -> None:
     follow_up(walk, task.spec, settled)
 
 
-def _id_of(task: _Task, walk: Walk) -> str:
+def _id_of(task: Task, walk: Walk) -> str:
     return walk.shard_patiently(task.spec.id, task.lease.shard).at(task.lease.position).id
 
 
@@ -413,9 +254,9 @@ def follow_up(walk: Walk, spec: JobSpec, asked_of_us: Consequences) -> None:
 
 
 def _release(
-    task: _Task,
+    task: Task,
     walk: Walk,
-    asked: _Asked,
+    asked: Asked,
     kind: ReleaseKind,
     delay_ms: int,
     charged_ms: int = 0,
@@ -436,21 +277,21 @@ def _release(
             delay_ms=delay_ms,
             by_message=by_message,
             waited_ms=charged_ms,
-            attempt=_attempt(asked) if kind in (ReleaseKind.RETRY, ReleaseKind.FATAL) else None,
+            attempt=attempt_of(asked) if kind in (ReleaseKind.RETRY, ReleaseKind.FATAL) else None,
             usage=asked.usage,
-            cost_usd=_cost(walk, task.lane.model, asked.usage),
+            cost_usd=cost_of(walk, task.lane.model, asked.usage),
         ),
         why,
     )
     return SendAgain(released.ticket, delay_ms) if released.answer == "retry" else None
 
 
-def _give_back(task: _Task, walk: Walk, delay_ms: int) -> None:
+def _give_back(task: Task, walk: Walk, delay_ms: int) -> None:
     """No call was made; the item is pending again at once or when it is due."""
     _do_release(
         task, walk, ReleaseRequest(task.lease.position, task.lease.nonce, ReleaseKind.UNUSED, delay_ms), ""
     )
 
 
-def _do_release(task: _Task, walk: Walk, request: ReleaseRequest, why: str) -> Released:
+def _do_release(task: Task, walk: Walk, request: ReleaseRequest, why: str) -> Released:
     return task.ledger.release(request, fatal_limit=walk.settings.fatal_in_a_row, why=why)

@@ -31,7 +31,7 @@ _making = threading.Lock()
 
 @cache
 def _made() -> Reader:
-    from workers.app import place
+    from workers.place import place
 
     return Reader(Client(place=place))
 
