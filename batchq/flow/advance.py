@@ -15,7 +15,7 @@ from batchq.errors import NewerData, NotFound
 from batchq.flow.gates import Passage, job_quota
 from batchq.flow.letters import feed
 from batchq.flow.walk import Walk
-from batchq.store.jobs import JobSpec, Lane
+from batchq.store.job_record import JobSpec, Lane
 
 log = logging.getLogger("batchq")
 

@@ -13,7 +13,7 @@ from batchq.core.records import JobRecord
 from batchq.flow.advance import UNTIL_LIFTED, hold_of
 from batchq.flow.gates import Passage
 from batchq.flow.walk import Walk
-from batchq.store.jobs import Forecast, JobSpec, Lane
+from batchq.store.job_record import Forecast, JobSpec, Lane
 
 SHOWN_MS = 5_000  # a shorter hold is no pause
 

@@ -15,7 +15,7 @@ from batchq.flow.holds import Holds
 from batchq.operations.base import Call
 from batchq.operations.media import media_type
 from batchq.settings import QuotaSettings, Settings
-from batchq.store.jobs import JobSpec, Lane
+from batchq.store.job_record import JobSpec, Lane
 from batchq.store.quotas import QuotaStore, QuotaView
 
 LATENCY_WEIGHT = 0.1  # of the newest call in the usual latency

@@ -16,7 +16,7 @@ from batchq.flow.forecast import forecast
 from batchq.flow.letters import feed
 from batchq.flow.walk import Walk
 from batchq.store.fleet import Weather
-from batchq.store.jobs import JobSpec
+from batchq.store.job_record import JobSpec
 
 log = logging.getLogger("batchq")
 

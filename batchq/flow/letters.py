@@ -18,7 +18,7 @@ from batchq.flow.patience import patiently
 from batchq.flow.walk import Walk
 from batchq.store.codec import Shard
 from batchq.store.items import ShardRow, StoredResult
-from batchq.store.jobs import JobSpec
+from batchq.store.job_record import JobSpec
 
 log = logging.getLogger("batchq")
 

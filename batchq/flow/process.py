@@ -30,7 +30,7 @@ from batchq.store.items import (
     SettleRequest,
     Verdict,
 )
-from batchq.store.jobs import JobSpec, Lane
+from batchq.store.job_record import JobSpec, Lane
 
 log = logging.getLogger("batchq")
 

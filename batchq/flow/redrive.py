@@ -11,7 +11,7 @@ from batchq.core.records import DeadLetter, ErrorInfo
 from batchq.errors import Conflict, NotFound
 from batchq.flow.walk import Walk
 from batchq.store.items import StoredResult
-from batchq.store.jobs import JobSpec
+from batchq.store.job_record import JobSpec
 
 SLICE = 1_000  # items of one call to the store
 UNKNOWN = ErrorInfo(0, "UNKNOWN", "no error was stored")

@@ -18,7 +18,8 @@ from batchq.flow.submission import Submission
 from batchq.flow.walk import Walk
 from batchq.formats import files, row_id
 from batchq.store import codec
-from batchq.store.jobs import MAX_LANES, Lane, Memory
+from batchq.store.job_record import Lane
+from batchq.store.jobs import MAX_LANES, Memory
 
 MEMORY_CHECK_S = 1.0
 MEMORY_CHECK_BYTES = 8_000_000

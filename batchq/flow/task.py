@@ -13,7 +13,7 @@ from batchq.flow.ledger import LaneLedger
 from batchq.store.items import (
     Lease,
 )
-from batchq.store.jobs import JobSpec, Lane
+from batchq.store.job_record import JobSpec, Lane
 
 UNLIMITED = Permit(0)
 

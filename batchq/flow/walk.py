@@ -21,7 +21,8 @@ from batchq.settings import Settings
 from batchq.store.codec import Shard
 from batchq.store.fleet import Beat, FleetStore
 from batchq.store.items import ItemStore, ShardRow
-from batchq.store.jobs import JobSpec, JobStore
+from batchq.store.job_record import JobSpec
+from batchq.store.jobs import JobStore
 from batchq.store.outbox import Outbox
 from batchq.store.quotas import QuotaStore
 

@@ -13,7 +13,7 @@ from batchq.core.records import Attempt, ErrorInfo, Outcome, Usage
 from batchq.errors import Conflict, NewerData, NotFound
 from batchq.store import codec
 from batchq.store.database import Arg, Database
-from batchq.store.jobs import JobSpec
+from batchq.store.job_record import JobSpec
 from batchq.store.keys import SCHEMA
 
 SHARD_ENTRY = 20  # bytes of an entry in the table of shards

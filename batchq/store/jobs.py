@@ -3,79 +3,31 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from batchq.core.forecast import Pace, eta_s
-from batchq.core.latency import percentiles
-from batchq.core.lifecycle import ENDED, HOLD_REASONS, HoldCause, JobState
-from batchq.core.records import Change, JobRecord, JsonObject, Slow
+from batchq.core.forecast import Pace
+from batchq.core.lifecycle import ENDED, HoldCause, JobState
+from batchq.core.records import JobRecord
 from batchq.errors import BatchqError, Conflict, NewerData, NotFound
 from batchq.store.database import Database
+from batchq.store.job_record import (
+    Forecast,
+    JobSpec,
+    Lane,
+    Progress,
+    lanes_of,
+    optional_int,
+    record_of,
+    slowest_of,
+    state_of,
+)
 from batchq.store.keys import SCHEMA
 
 LIST_PAGE = 100
 CANCEL_SHARDS = 200  # settled by one call of cancel_sweep: some 40,000 items
 FINISHER_STALE_MS = 30_000
 MAX_LANES = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """An (operation, model) in a job: one quota and one Celery queue."""
-
-    number: int
-    operation: str
-    model: str | None
-
-    def wire(self) -> list[Any]:
-        return [self.operation, self.model]
-
-
-@dataclass(frozen=True, slots=True)
-class JobSpec:
-    """What workers need to know of a job; it does not change once sealed."""
-
-    id: str
-    lanes: tuple[Lane, ...]
-    options: JsonObject
-    schema: JsonObject | None
-    priority: int
-    rpm: int | None
-    concurrency: int | None
-    tpm: int | None  # input tokens a minute
-    deadline_ms: int | None
-    total: int
-    shards: int
-    created_ms: int
-    retention_ms: int  # 0: for ever
-    project: str | None = None  # the only one whose workers may ask its models; None: whichever
-
-    def project_of(self, lane: Lane) -> str | None:
-        """Whose workers alone may run a lane's items; None: anybody's."""
-        return self.project if lane.model is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What the sweeper notes of an open job. `held_until_ms` None: it is not held; 0: until somebody resumes it."""
-
-    held_until_ms: int | None
-    why: str
-    pace: Pace
-    allowed_per_hour: int  # items, by its quotas; 0: no limit is known
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a forecast is made from. `left` are the items of each lane that are not settled."""
-
-    settled: int
-    left: tuple[int, ...]
-    pace: Pace | None
-    now_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +145,14 @@ class JobStore:
         raw = self._read(job_id)
         return JobSpec(
             id=job_id,
-            lanes=_lanes(raw),
+            lanes=lanes_of(raw),
             options=json.loads(raw.get("options", "{}")),
             schema=json.loads(raw["schema"]) if raw.get("schema") else None,
             priority=int(raw.get("priority", 5)),
-            rpm=_optional_int(raw.get("rpm")),
-            concurrency=_optional_int(raw.get("concurrency")),
-            tpm=_optional_int(raw.get("tpm")),
-            deadline_ms=_optional_int(raw.get("deadline")),
+            rpm=optional_int(raw.get("rpm")),
+            concurrency=optional_int(raw.get("concurrency")),
+            tpm=optional_int(raw.get("tpm")),
+            deadline_ms=optional_int(raw.get("deadline")),
             total=int(raw["total"]),
             shards=int(raw["shards"]),
             created_ms=int(raw["created"]),
@@ -217,7 +169,7 @@ class JobStore:
         )
         fields = self._checked(job_id, raw)
         now = self._db.now_ms or int(clock[0]) * 1000 + int(clock[1]) // 1000
-        return _record(job_id, fields, _slowest(slow), log, now / 1000)
+        return record_of(job_id, fields, slowest_of(slow), log, now / 1000)
 
     def each(self, *, offset: int = 0, limit: int = LIST_PAGE) -> Iterator[JobRecord]:
         """Sealed jobs, newest first. Expired ones are dropped from the index on the way."""
@@ -272,7 +224,7 @@ class JobStore:
         names = ("v", "state", "holds", "cancel")
         values = self._db.command("HMGET", self._db.job_keys(job_id).job, *names)
         pairs = {name.encode(): value for name, value in zip(names, values, strict=True) if value is not None}
-        return _state(self._checked(job_id, pairs))
+        return state_of(self._checked(job_id, pairs))
 
     def _read(self, job_id: str) -> dict[str, str]:
         return self._checked(job_id, self._db.command("HGETALL", self._db.job_keys(job_id).job))
@@ -372,7 +324,7 @@ class JobStore:
         """Remove every key of an ended job. Raises NotFound, Conflict (it runs)."""
         raw = self._read(job_id)
         if raw["state"] not in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED):
-            raise Conflict(f"job {job_id} is {_state(raw)}: cancel it first")
+            raise Conflict(f"job {job_id} is {state_of(raw)}: cancel it first")
         self._drop(job_id)
 
     def _drop(self, job_id: str) -> None:
@@ -414,118 +366,3 @@ class JobStore:
 def _change(change: str, by: str, why: str) -> str:
     """A line of history without its braces and time, which the script adds."""
     return json.dumps({"change": change, "by": by, "why": why})[1:-1]
-
-
-def _optional_int(text: str | None) -> int | None:
-    return int(text) if text else None
-
-
-def _lanes(raw: Mapping[str, str]) -> tuple[Lane, ...]:
-    return tuple(
-        Lane(number, operation, model)
-        for number, (operation, model) in enumerate(json.loads(raw.get("lanes", "[]")))
-    )
-
-
-def _state(raw: Mapping[str, str]) -> JobState:
-    """Shown states: a cancelled job is cancelled from the flag on, a held one paused."""
-    state = JobState(raw["state"])
-    if state in (JobState.PENDING, JobState.PROCESSING):
-        if raw.get("cancel") == "cancel":
-            return JobState.CANCELLED
-        if raw.get("holds"):
-            return JobState.PAUSED
-    return state
-
-
-def _reason(raw: Mapping[str, str]) -> str | None:
-    if raw.get("cancel") == "deadline":
-        return "deadline"
-    causes = [cause for cause in raw.get("holds", "").split(",") if cause]
-    if not causes:
-        return None
-    return "; ".join(raw.get(f"why:{cause}") or HOLD_REASONS[HoldCause(cause)] for cause in causes)
-
-
-def _seconds(raw: Mapping[str, str], name: str) -> float | None:
-    return int(raw[name]) / 1000 if raw.get(name) else None
-
-
-def _slowest(flat: Sequence[Any]) -> dict[int, int]:
-    """Position -> duration in ms. redis-py gives pairs or a flat list, by protocol version."""
-    pairs = (
-        flat if flat and isinstance(flat[0], list | tuple) else list(zip(flat[::2], flat[1::2], strict=True))
-    )
-    return {int(position): int(float(duration)) for position, duration in pairs}
-
-
-def _held_by_quota(raw: Mapping[str, str], now: float) -> float | None:
-    """Until when (Unix seconds) all of an open job's quotas are held, as the sweeper noted; inf: until lifted."""
-    until = raw.get("q_until")
-    if not until or JobState(raw["state"]) in ENDED or raw.get("cancel"):
-        return None
-    ends = int(until) / 1000 if until != "0" else math.inf
-    return ends if ends > now else None
-
-
-def _record(
-    job_id: str, raw: Mapping[str, str], slow: Mapping[int, int], log: Sequence[bytes], now: float
-) -> JobRecord:
-    def number(name: str) -> int:
-        return int(raw.get(name, 0))
-
-    buckets = {
-        int(name[3:]): int(n) for name, n in raw.items() if name.startswith("lat") and name[3:].isdigit()
-    }
-    held = _held_by_quota(raw, now)
-    state, reason, resumes_at = _state(raw), _reason(raw), None
-    if held is not None and state in (JobState.PENDING, JobState.PROCESSING):
-        state, reason = JobState.PAUSED, raw.get("q_why") or None
-        resumes_at = held if held < math.inf else None
-    eta = None
-    if state not in ENDED and (state is not JobState.PAUSED or resumes_at is not None):
-        pace = Pace.from_wire(raw.get("pace"))
-        wait_s = max(0.0, (resumes_at or now) - now)
-        left = number("pending") + number("processing")
-        eta = eta_s(left, pace.per_hour if pace else 0, number("allowed"), wait_s)
-    lanes = _lanes(raw)
-    cost = number("cost_nano") / 1e9
-    return JobRecord(
-        id=job_id,
-        state=state,
-        reason=reason,
-        operation=raw.get("operation", ""),
-        model=raw.get("model") or (lanes[0].model if len(lanes) == 1 else None),
-        options=json.loads(raw.get("options", "{}")),
-        metadata=json.loads(raw.get("metadata", "{}")),
-        total=number("total"),
-        succeeded=number("n_S"),
-        failed=number("n_F"),
-        dead_letter=number("n_D"),
-        cancelled=number("n_X"),
-        pending=number("pending"),
-        processing=number("processing"),
-        created_at=number("created") / 1000,
-        started_at=_seconds(raw, "started"),
-        finished_at=_seconds(raw, "finished"),
-        requests=number("requests"),
-        rate_limited=number("rate_limited"),
-        retries=number("retries"),
-        repeated=number("repeated"),
-        input_tokens=number("input_tokens"),
-        output_tokens=number("output_tokens"),
-        cost_usd=cost if cost or not number("input_tokens") else None,
-        latency_ms=percentiles(buckets, number("lat_max")),
-        slowest=tuple(Slow("", position, ms) for position, ms in slow.items()),
-        errors={name[4:]: int(n) for name, n in raw.items() if name.startswith("err:") and int(n) > 0},
-        history=tuple(Change(**json.loads(line)) for line in log),
-        deadline=_seconds(raw, "deadline"),
-        priority=int(raw.get("priority", 5)),
-        rpm=_optional_int(raw.get("rpm")),
-        concurrency=_optional_int(raw.get("concurrency")),
-        tpm=_optional_int(raw.get("tpm")),
-        eta=eta,
-        resumes_at=resumes_at,
-        error=raw.get("error"),
-        now=now,
-    )

@@ -26,7 +26,8 @@ from batchq.core.records import ErrorInfo, Outcome
 from batchq.settings import Settings
 from batchq.store import codec
 from batchq.store.database import Database
-from batchq.store.jobs import JobStore, Lane
+from batchq.store.job_record import Lane
+from batchq.store.jobs import JobStore
 from batchq.wiring import Place
 
 HERE = Path(__file__).parent

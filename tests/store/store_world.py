@@ -30,7 +30,8 @@ from batchq.store.items import (
     Take,
     Verdict,
 )
-from batchq.store.jobs import JobSpec, JobStore, Lane
+from batchq.store.job_record import JobSpec, Lane
+from batchq.store.jobs import JobStore
 
 LUA = Path(batchq.store.__file__).parent / "lua"
 START_MS = 1_800_000_000_000

@@ -10,7 +10,8 @@ from store_world import DAY_MS, STALE_MS, World
 from batchq.core.lifecycle import ENDED, HoldCause, ItemByte, ItemState, JobState
 from batchq.errors import BatchqError, Conflict, NewerData, NotFound
 from batchq.store.items import ClaimRequest, Lease, ReleaseKind, Verdict
-from batchq.store.jobs import FINISHER_STALE_MS, Lane
+from batchq.store.job_record import Lane
+from batchq.store.jobs import FINISHER_STALE_MS
 from batchq.store.keys import SCHEMA
 
 LANES = [Lane(0, "generate", "model")]
