@@ -138,6 +138,11 @@ def _configuration(
         "task_create_missing_queues": True,
         "worker_prefetch_multiplier": PREFETCH,
         "worker_enable_remote_control": settings.remote_control,
+        # Celery's own channels are everybody's on the server: a `shutdown` of another app's would end our workers,
+        # and its Flower list them. No queue can be called so, for the names of queues have no colon
+        "control_exchange": f"{prefix}:celery",
+        "event_exchange": f"{prefix}:celeryev",
+        "event_queue_prefix": f"{prefix}:celeryev",
         "worker_send_task_events": True,  # the tasks decide: those of whole jobs send them, items do not
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_hijack_root_logger": True,

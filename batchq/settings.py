@@ -90,8 +90,8 @@ class Settings(BaseSettings):
     namespace: str = Field(
         "batchq",
         pattern=r"^[A-Za-z0-9_-]{1,64}$",
-        description="prefix of the store's keys, the queue names and kombu's unacked keys, so that installations "
-        "and other Celery apps can share a server",
+        description="prefix of the store's keys, the queue names, kombu's unacked keys and the channels of Celery's "
+        "events and remote control, so that installations and other Celery apps can share a server",
     )
     project: str | None = Field(
         None,

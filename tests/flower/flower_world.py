@@ -154,7 +154,7 @@ def start_flower(
     return Flower(began.process, log, login, prefix)
 
 
-def start_worker(url: str, log: Path, name: str) -> Process:
+def start_worker(url: str, log: Path, name: str, extra: Mapping[str, str] | None = None) -> Process:
     command = [
         sys.executable,
         "-m",
@@ -169,7 +169,7 @@ def start_worker(url: str, log: Path, name: str) -> Process:
         "-n",
         name,
     ]
-    return start([*command, "--without-gossip", "--without-mingle"], log, environment(url))
+    return start([*command, "--without-gossip", "--without-mingle"], log, environment(url, extra))
 
 
 @contextmanager

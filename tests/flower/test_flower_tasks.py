@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from celery import Celery
-from flower_world import SECRET, WORKER, World, eventually
+from flower_world import SECRET, WORKER, World, eventually, start_worker
 
+from batchq.core.redis_url import parse
 from batchq.dispatch import make_app
 from batchq.settings import Settings
 
@@ -17,6 +19,11 @@ def tasks(world: World) -> list[dict[str, Any]]:
     answer = world.guarded.get("/api/tasks?limit=1000")
     assert answer.status == 200
     return list(answer.json().values())
+
+
+def named(replies: list[dict[str, Any]]) -> set[str]:
+    """Who answered a ping."""
+    return {name for reply in replies for name in reply}
 
 
 def plain_app(world: World) -> Celery:
@@ -105,3 +112,34 @@ def test_inspecting_a_worker_tells_no_arguments(world: World) -> None:
     assert SECRET not in found
     app.control.revoke(sent.id)
     app.close()
+
+
+def test_other_apps_on_the_same_server_neither_see_the_fleet_nor_reach_it(
+    world: World, tmp_path: Path
+) -> None:
+    """Celery's channels for events and remote control are those of the namespace; another one has its own fleet."""
+    other = make_app(Settings(redis_url=world.url, namespace="acme"))
+    ours, foreign = plain_app(world), Celery(broker=parse(world.url).broker_url())
+
+    def heard(event: dict[str, Any]) -> None:
+        receiver.should_stop = event["hostname"] == "neighbour@here"
+
+    neighbour = start_worker(world.url, tmp_path / "log", "neighbour@here", {"BATCHQ_NAMESPACE": "acme"})
+    try:
+        with other.connection_for_read() as connection:
+            receiver = other.events.Receiver(connection, {"*": heard})
+            receiver.capture(timeout=30)
+        # what is on the channel of this Flower's comes in order: a later event has come, so the neighbour's never will
+        job = world.client.submit(["x"], operation="chore")
+        eventually(lambda: any(job.id in one["kwargs"] for one in tasks(world)))
+        assert {one["hostname"] for one in world.guarded.get("/workers?json=1").json()["data"]} == {WORKER}
+
+        eventually(lambda: named(other.control.ping()) == {"neighbour@here"})
+        assert named(ours.control.ping()) == {WORKER}
+        assert foreign.control.ping() == []
+        foreign.control.shutdown()
+        assert named(ours.control.ping()) == {WORKER}
+    finally:
+        neighbour.kill()
+        for app in (other, ours, foreign):
+            app.close()
