@@ -36,12 +36,11 @@ class Heart(bootsteps.StartStopStep):
         self._life: life.Life | None = None
 
     def create(self, parent: Any) -> None:
-
-        refuse_or_warn(parent, place.settings)
+        warnings = refuse_or_warn(parent, place.settings)
         pool = pool_name(parent)
         project = place.settings.project or _project()
         queues = _queues(parent, place.settings.namespace)
-        options: dict[str, Any] = {"queues": queues, "pool": pool, "project": project}
+        options: dict[str, Any] = {"queues": queues, "pool": pool, "project": project, "warnings": warnings}
         if pool == PREFORK:
             worker_process_init.connect(_child_begins(options), weak=False)
         slots = 0 if pool == PREFORK else parent.concurrency
@@ -88,7 +87,6 @@ def _stop_claiming(**_: Any) -> None:
 
 def _child_begins(options: dict[str, Any]) -> Any:
     def begin(**_: Any) -> None:
-
         life.begin(life.Life(place.settings, slots=1, **options)).start(sweeps=False)
 
     return begin

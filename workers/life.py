@@ -27,7 +27,14 @@ class Life:
     """Made where items run: in the worker of gevent and threads, in each child of prefork."""
 
     def __init__(
-        self, settings: Settings, *, slots: int, queues: Sequence[str], pool: str, project: str
+        self,
+        settings: Settings,
+        *,
+        slots: int,
+        queues: Sequence[str],
+        pool: str,
+        project: str,
+        warnings: Sequence[str] = (),
     ) -> None:
         self.walk: Walk = wiring.build_walk(settings, slots=slots, project=project)
         self._settings = settings
@@ -43,6 +50,7 @@ class Life:
             project=project,
             file_roots=tuple(str(Path(root).resolve()) for root in settings.file_roots),
             started_ms=int(time.time() * 1000),
+            warnings=tuple(warnings),
         )
 
     def start(self, *, beats: bool = True, sweeps: bool = True) -> None:

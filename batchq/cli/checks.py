@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from batchq import checks
 from batchq.checks import Finding, Verdict, fail, ok, warn
+from batchq.core.redis_url import parse
 from batchq.errors import BatchqError, ConfigurationError
 
 if TYPE_CHECKING:
     from batchq.settings import Settings
     from batchq.store.fleet import Beat
-    from batchq.wiring import Place
 
 __all__ = ["Effective", "Finding", "Verdict", "effective", "fail", "ok", "warn"]
 
@@ -60,34 +59,11 @@ def masked(url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{user}:***@{hosts}" if at else parts.netloc, query=query))
 
 
-def server(found: Place) -> Iterator[Finding]:
-    """The job store: reachable, new enough, and keeping what it is given."""
-    from batchq import wiring
-
-    database = wiring.database(found.settings)
-    try:
-        info = {**database.command("INFO", "server"), **database.command("INFO", "memory")}
-        info |= database.command("INFO", "persistence")
-    except BatchqError as exc:
-        yield fail("server", str(exc), "start it, or correct BATCHQ_REDIS_URL")
-        return
-    finally:
-        database.close()
-    version = str(info.get("redis_version", "0"))
-    where = database.address.shown
-    yield ok("server", f"{where} answers{' (embedded)' if found.embedded else ''}, version {version}")
-    yield from checks.server(where, info)
-    if not database.address.is_local and not database.address.tls and not database.address.sentinels:
-        yield warn("encryption", f"{where} is another machine and not encrypted", "use rediss://")
-
-
-def libraries() -> Iterator[Finding]:
-    """Whether the libraries that carry the messages are those that batchq was made for."""
-    installed = checks.installed_libraries()
-    found = list(checks.libraries(installed))
-    yield from found
-    if not found:
-        yield ok("libraries", ", ".join(f"{name} {version}" for name, version in installed.items()))
+def encryption(settings: Settings) -> Iterator[Finding]:
+    """Whether what goes to the job store can be read on the way."""
+    address = parse(settings.store_url)
+    if not address.is_local and not address.tls and not address.sentinels:
+        yield warn("encryption", f"{address.shown} is another machine and not encrypted", "use rediss://")
 
 
 def broker(settings: Settings) -> Iterator[Finding]:
@@ -159,6 +135,8 @@ def fleet(settings: Settings) -> Iterator[Finding]:
     for queue in queues:
         if queue not in consumed:
             yield warn("queues", f"no live worker consumes {queue}", f"`batchq worker -Q {queue}`")
+    for host, warning in dict.fromkeys((beat.host, warning) for beat in beats for warning in beat.warnings):
+        yield warn("workers", f"one on {host} warned at its start: {warning}")
     yield from _projects(settings, beats)
 
 

@@ -49,11 +49,15 @@ def doctor_command(ask: bool, as_json: bool) -> int:
 
 
 def _findings(settings: Settings, ask: bool) -> Iterator[Finding]:
-    from batchq import wiring
+    from batchq import safety, wiring
     from batchq.cli import checks
+    from batchq.cli.worker import POOL, SLOTS
+    from batchq.dispatch import PREFETCH
     from batchq.errors import BatchqError, ConfigurationError
 
-    yield from checks.libraries()
+    yield from safety.libraries()
+    # as `batchq worker` would start one here; whether it could ask Gemini is looked at below
+    yield from safety.worker(settings, pool=POOL, slots=SLOTS, patched=True, prefetch=PREFETCH, consumes=())
     try:
         found = wiring.locate(settings, start=False)
     except ConfigurationError:
@@ -65,9 +69,16 @@ def _findings(settings: Settings, ask: bool) -> Iterator[Finding]:
     except BatchqError as exc:
         yield checks.fail("server", str(exc))
     else:
-        at_server = list(checks.server(found))
-        yield from at_server
-        if at_server[0].verdict is not checks.Verdict.FAIL:
+        at_servers = list(safety.servers(found.settings, away=_unreachable))
+        yield from at_servers
+        if not any(one.check == "server" and one.verdict is checks.Verdict.FAIL for one in at_servers):
+            yield from checks.encryption(found.settings)
             yield from checks.broker(found.settings)
             yield from checks.fleet(found.settings)
     yield from checks.provider(settings, ask=ask)
+
+
+def _unreachable(text: str, variable: str) -> Finding:
+    from batchq.cli import checks
+
+    return checks.fail("server", text, f"start it, or correct {variable}")

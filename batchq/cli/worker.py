@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-POOL, SLOTS = "gevent", "100"
+POOL, SLOTS = "gevent", 100
 
 
 @click.command(
@@ -45,5 +45,5 @@ def worker_arguments(given: Sequence[str]) -> list[str]:
     if not {"-P", "--pool"} & set(arguments):
         arguments = ["-P", POOL, *arguments]
     if not any(one.startswith(("-c", "--concurrency", "--autoscale")) for one in arguments):
-        arguments += ["-c", SLOTS]
+        arguments += ["-c", str(SLOTS)]
     return arguments

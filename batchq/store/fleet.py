@@ -29,6 +29,7 @@ class Beat:
     running: int = 0
     beat_ms: int = 0
     started_ms: int = 0
+    warnings: tuple[str, ...] = ()  # of its start: it works, but not as it should
 
     def body(self) -> str:
         return json.dumps(
@@ -43,6 +44,7 @@ class Beat:
                 "file_roots": self.file_roots,
                 "running": self.running,
                 "started_ms": self.started_ms,
+                "warnings": self.warnings,
             },
             separators=(",", ":"),
         )
@@ -150,4 +152,5 @@ def _beat(incarnation: str, raw: str) -> Beat:
         file_roots=tuple(fields["file_roots"]),
         running=fields["running"],
         started_ms=fields["started_ms"],
+        warnings=tuple(fields.get("warnings", ())),  # an older worker says none
     )

@@ -234,6 +234,7 @@ def test_files_go_by_path_where_every_worker_may_read_them_else_as_bytes(
 def test_doctor_masks_secrets_and_says_what_is_wrong(
     house: House, batchq: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert batchq("server", "start").code == 0
     fine = batchq("doctor", "--no-provider", "--json")
     checks = {one["check"]: one["verdict"] for one in fine.json["checks"]}
     assert fine.code == 0

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
+import resource
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fleet_kit import OPERATIONS, Fleet, eventually
 
-from batchq import Client, checks
+from batchq import Client, checks, embedded
 from batchq.checks import Finding, Verdict, WorkerSetup
+from batchq.cli import main
 from batchq.store.database import Database
 
 GOOD = WorkerSetup(
@@ -152,6 +156,24 @@ def test_a_worker_that_would_lose_work_by_its_options_refuses(fleet: Fleet) -> N
     assert told.count("\n") == 2, "one line each and nothing else"
 
 
+Doctor = Callable[..., tuple[int, list[Finding]]]
+
+
+@pytest.fixture
+def doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Doctor:
+    """`batchq doctor` in this process: its exit code and what it found."""
+
+    def run(url: str, **environ: str) -> tuple[int, list[Finding]]:
+        with monkeypatch.context() as patch:
+            for name, value in {"BATCHQ_REDIS_URL": url, **environ}.items():
+                patch.setenv(name, value)
+            code = main(["doctor", "--no-provider", "--json"])
+        found = json.loads(capsys.readouterr().out)["checks"]
+        return code, [Finding(**{**one, "verdict": Verdict(one["verdict"])}) for one in found]
+
+    return run
+
+
 @contextmanager
 def configured(database: Database, name: str, value: str) -> Iterator[None]:
     before = database.command("CONFIG", "GET", name)[name.encode()]
@@ -169,20 +191,64 @@ def _rewrites(database: Database) -> bool:
     return bool(info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"])
 
 
-def test_a_worker_refuses_a_server_that_evicts(fleet: Fleet, database: Database) -> None:
+def test_a_worker_refuses_a_server_that_evicts_and_doctor_says_the_same(
+    fleet: Fleet, database: Database, doctor: Doctor
+) -> None:
     with configured(database, "maxmemory-policy", "allkeys-lru"):
         told = refused(fleet, "-P", "gevent", "-c", "5")
+        code, findings = doctor(fleet.url)
+    (found,) = [one for one in findings if one.verdict is FAIL]
+    assert code == 1
+    assert str(found) in told
     assert "maxmemory-policy of redis+socket://" in told
     assert "CONFIG SET maxmemory-policy noeviction" in told
     assert database.address.password is not None
     assert database.address.password not in told
 
 
-def test_a_worker_warns_of_a_server_that_forgets(fleet: Fleet, client: Client, database: Database) -> None:
+def test_a_worker_warns_of_a_server_that_forgets_and_doctor_tells_of_what_it_warned(
+    fleet: Fleet, client: Client, database: Database, doctor: Doctor
+) -> None:
     with configured(database, "appendonly", "no"):
-        fleet.start("gevent", 5)
+        fleet.start("gevent", 5, "--prefetch-multiplier", "1")
         eventually(lambda: client.fleet())
-    assert "has no append-only file: a restart loses jobs" in fleet.logs()
+        _, findings = doctor(fleet.url)
+    texts = [one.text for one in findings if one.verdict is WARN]
+    for what in ("has no append-only file: a restart loses jobs", "a gevent worker stalls in waves"):
+        assert what in fleet.logs()
+        assert any("warned at its start: " in text and what in text for text in texts)
+    assert any(one.check == "persistence" for one in findings if one.verdict is WARN)
+
+
+def test_doctor_looks_at_broker_and_backend_too_and_at_what_a_worker_here_would_have(
+    fleet: Fleet, doctor: Doctor, tmp_path: Path
+) -> None:
+    other = embedded.start(tmp_path / "other")
+    try:
+        with (
+            closing(Database(other.url)) as database,
+            configured(database, "maxmemory-policy", "volatile-lru"),
+        ):
+            _, findings = doctor(fleet.url, BATCHQ_BROKER_URL=other.url)
+            (evicting,) = [one for one in findings if one.verdict is FAIL]
+            assert evicting.check == "eviction"
+            assert database.address.shown in evicting.text
+    finally:
+        embedded.stop(tmp_path / "other")
+    _, findings = doctor(fleet.url, BATCHQ_RESULT_BACKEND=f"redis://127.0.0.1:{_free_port()}/0")
+    assert [one.remedy for one in findings if one.verdict is FAIL] == [
+        "start it, or correct BATCHQ_RESULT_BACKEND"
+    ]
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        _, findings = doctor(fleet.url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "100 slots may need 400 open files" in next(
+        one.text for one in findings if one.check == "open files"
+    )
 
 
 def test_a_worker_waits_for_a_server_that_is_away(fleet: Fleet) -> None:
