@@ -40,7 +40,13 @@ class Heart(bootsteps.StartStopStep):
         pool = pool_name(parent)
         project = place.settings.project or _project()
         queues = _queues(parent, place.settings.namespace)
-        options: dict[str, Any] = {"queues": queues, "pool": pool, "project": project, "warnings": warnings}
+        options: dict[str, Any] = {
+            "name": parent.hostname,
+            "queues": queues,
+            "pool": pool,
+            "project": project,
+            "warnings": warnings,
+        }
         if pool == PREFORK:
             worker_process_init.connect(_child_begins(options), weak=False)
         slots = 0 if pool == PREFORK else parent.concurrency

@@ -7,7 +7,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,6 +32,7 @@ class Life:
         self,
         settings: Settings,
         *,
+        name: str,
         slots: int,
         queues: Sequence[str],
         pool: str,
@@ -39,6 +42,7 @@ class Life:
         self.walk: Walk = wiring.build_walk(settings, slots=slots, project=project)
         self._settings = settings
         self._ended = threading.Event()
+        self._at: set[int] = set()  # threads (or greenlets) that are at an item
         self._beat = Beat(
             incarnation=self.walk.incarnation,
             host=socket.gethostname(),
@@ -48,6 +52,7 @@ class Life:
             pool=pool,
             version=version("batchq"),
             project=project,
+            name=name,
             file_roots=tuple(str(Path(root).resolve()) for root in settings.file_roots),
             started_ms=int(time.time() * 1000),
             warnings=tuple(warnings),
@@ -62,6 +67,16 @@ class Life:
             self._every(self._settings.sweep_s, lambda: sweep(self.walk), "sweeper")
             self._every(self._settings.heartbeat_s, self._report_drops, "dropped messages")
 
+    @contextmanager
+    def at_an_item(self) -> Iterator[None]:
+        """Around an item, so that the heartbeat can say how many there are."""
+        me = threading.get_ident()
+        self._at.add(me)
+        try:
+            yield
+        finally:
+            self._at.discard(me)
+
     def stop_claiming(self) -> None:
         """Nothing new is claimed; waits end. Must not block: it runs in gevent's hub."""
         self.walk.stop.set()
@@ -75,7 +90,7 @@ class Life:
 
     def _beat_once(self) -> None:
         period_ms, lease_ms = int(self._settings.heartbeat_s * 1000), int(self._settings.lease_s * 1000)
-        self.walk.fleet.beat(self._beat, period_ms, lease_ms)
+        self.walk.fleet.beat(replace(self._beat, running=len(self._at)), period_ms, lease_ms)
 
     def _report_drops(self) -> None:
         drops.report(self.walk.fleet.add_dropped)

@@ -63,7 +63,9 @@ class ItemTask(Task):  # type: ignore[type-arg]
 @app.task(name=dispatch.PROCESS_ITEM, base=ItemTask, ignore_result=True)
 def run_item(job_id: str, lane: int, position: int, ticket: int) -> None:
     """A header task of a wave: one item. Raises nothing but Celery's Retry, which keeps its place in the chord."""
-    again = process_item(ItemMessage(job_id, lane, position, ticket), life.current().walk)
+    mine = life.current()
+    with mine.at_an_item():
+        again = process_item(ItemMessage(job_id, lane, position, ticket), mine.walk)
     if again is not None:
         raise Again(again.ticket, again.delay_ms)
 

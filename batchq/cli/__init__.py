@@ -25,6 +25,7 @@ COMMANDS = {
     "delete": ("jobs", "Remove an ended job and its results."),
     "dlq": ("dlq", "Review dead letters: items that did not succeed."),
     "quotas": ("quotas", "See how much of each quota is used; change limits."),
+    "workers": ("workers", "Show who is alive, what each consumes and holds."),
     "server": ("server", "Start, stop or look at the embedded server."),
     "worker": ("worker", "Run a Celery worker of the fleet."),
     "flower": ("flower", "Show jobs, dead letters and workers in the browser."),

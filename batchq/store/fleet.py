@@ -26,7 +26,8 @@ class Beat:
     version: str
     project: str  # whose quota its calls count against
     file_roots: tuple[str, ...] = ()
-    running: int = 0
+    name: str = ""  # Celery's of its worker; children of prefork share their worker's
+    running: int = 0  # items it was at
     beat_ms: int = 0
     started_ms: int = 0
     warnings: tuple[str, ...] = ()  # of its start: it works, but not as it should
@@ -42,6 +43,7 @@ class Beat:
                 "version": self.version,
                 "project": self.project,
                 "file_roots": self.file_roots,
+                "name": self.name,
                 "running": self.running,
                 "started_ms": self.started_ms,
                 "warnings": self.warnings,
@@ -150,7 +152,8 @@ def _beat(incarnation: str, raw: str) -> Beat:
         version=fields["version"],
         project=fields["project"],
         file_roots=tuple(fields["file_roots"]),
+        name=fields.get("name", ""),  # an older worker says neither this
         running=fields["running"],
         started_ms=fields["started_ms"],
-        warnings=tuple(fields.get("warnings", ())),  # an older worker says none
+        warnings=tuple(fields.get("warnings", ())),  # nor this
     )

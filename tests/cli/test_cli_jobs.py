@@ -262,6 +262,27 @@ def test_doctor_finds_several_projects_on_one_queue(batchq: Terminal, job: str) 
     assert "no live worker consumes" in found  # of the queues of the other operations
 
 
+def test_workers_are_shown_by_name_children_of_prefork_together(batchq: Terminal, job: str) -> None:
+    none = batchq("workers")
+    assert (none.code, none.out) == (0, "")
+    assert "no live worker: `batchq worker` starts one" in none.err
+
+    with Client() as client:
+        for name, pid, slots, running in (("b@here", 7, 1, 1), ("a@here", 1, 5, 3), ("b@here", 8, 1, 0)):
+            fields = {"name": name, "running": running}
+            beat = Beat(f"i{pid}", "here", pid, slots, ("control", "work"), "pool", "1", "p", **fields)
+            client.walk.fleet.beat(beat, 4_000, 15_000)
+    shown = batchq("workers")
+    assert [line.split()[:4] for line in shown.out.splitlines()[1:]] == [
+        ["a@here", "pool", "3", "5"],
+        ["b@here", "pool", "1", "2"],
+    ]
+    assert "2 workers, 7 slots" in shown.err
+    told = [json.loads(line) for line in batchq("workers", "--json").out.splitlines()]
+    assert [one["pids"] for one in told] == [[1], [7, 8]]
+    assert all(queue.endswith((".control", ".work")) for one in told for queue in one["queues"])
+
+
 def test_server_status_tells_of_the_running_server(batchq: Terminal, job: str) -> None:
     assert batchq("server", "status", "--json").json["state"] == "running"
     assert "redis+socket://" in batchq("server", "start").out

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from celery import Celery
 from flower_world import SECRET, WORKER, World, eventually, start_worker
 
+from batchq import Item
+from batchq.cli import main
 from batchq.core.redis_url import parse
 from batchq.dispatch import make_app
 from batchq.settings import Settings
@@ -88,6 +92,26 @@ def test_the_workers_page_lists_the_fleet(world: World) -> None:
     page = world.guarded.get("/worker/" + quote(WORKER))
     assert page.status == 200
     assert "batchq.generate" in page.text, "the queues it consumes"
+
+
+def test_the_command_line_shows_the_same_fleet_and_what_it_is_at(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BATCHQ_REDIS_URL", world.url)
+
+    def workers() -> list[dict[str, Any]]:
+        assert main(["workers", "--json"]) == 0
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    (shown,) = workers()
+    (listed,) = world.guarded.get("/workers?json=1").json()["data"]
+    assert (shown["name"], shown["pids"]) == (listed["hostname"], [listed["pid"]])
+    page = world.guarded.get("/worker/" + quote(WORKER)).text
+    assert all(queue in page for queue in shown["queues"])
+    assert (shown["slots"], shown["running"]) == (20, 0)
+    job = world.client.submit([Item(f"i{n}", {"ms": 20_000}) for n in range(3)], operation="chore")
+    eventually(lambda: workers()[0]["running"] == 3)
+    job.cancel()
 
 
 def test_inspecting_a_worker_tells_no_arguments(world: World) -> None:
