@@ -186,7 +186,7 @@ class Client:
 
     def _named(self, job_id: str, slowest: Iterable[Slow]) -> Iterator[Slow]:
         positions = {one.index: one.duration_ms for one in slowest}
-        for number, base, n, _ in self.walk.items.table(job_id) if positions else ():
+        for number, base, n, _ in self.walk.inputs.table(job_id) if positions else ():
             here = [position for position in positions if base <= position < base + n]
             if here:
                 shard = self.walk.shard_patiently(job_id, number)
@@ -247,7 +247,7 @@ class Client:
         """
         spec = self.walk.spec(job_id)
         table_wait = _patience(self.walk, job_id, stop or threading.Event()) if wait else None
-        for stored in self.walk.items.results(job_id, lanes=len(spec.lanes), wait=table_wait):
+        for stored in self.walk.outcomes.results(job_id, lanes=len(spec.lanes), wait=table_wait):
             if stored.outcome is None or (only is not None and stored.state not in only):
                 continue
             yield Result(stored.id, stored.ordinal, spec.lanes[stored.lane].operation, stored.outcome)

@@ -20,9 +20,11 @@ from batchq.providers.base import Provider
 from batchq.settings import Settings
 from batchq.store.database import Database
 from batchq.store.fleet import FleetStore
+from batchq.store.inputs import InputStore
 from batchq.store.items import ItemStore
 from batchq.store.jobs import JobStore
 from batchq.store.outbox import Outbox
+from batchq.store.outcomes import OutcomeStore
 from batchq.store.quotas import QuotaStore
 
 FOR_EVER = 0
@@ -132,11 +134,14 @@ def new_incarnation() -> str:
 def build_walk(settings: Settings, *, slots: int, project: str = "", incarnation: str | None = None) -> Walk:
     """Everything the steps of the walk need, for one process of `slots` items at once."""
     store = database(settings)
+    inputs = InputStore(store)
     registry.use(provider)
     return Walk(
         settings=settings,
         jobs=JobStore(store),
         items=ItemStore(store),
+        inputs=inputs,
+        outcomes=OutcomeStore(store, inputs),
         fleet=FleetStore(store),
         quotas=QuotaStore(store),
         outbox=Outbox(store),

@@ -17,16 +17,14 @@ from collections.abc import Iterator
 from dataclasses import fields
 from ipaddress import ip_address
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs
 
 from aiohttp import web
 
+from batchq.emulator.emulation import Emulation
 from batchq.emulator.misbehaviour import reply
 from batchq.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from batchq.emulator.app import Emulation
 
 
 async def administer(emulation: Emulation, request: web.BaseRequest, path: str, query: str) -> web.Response:

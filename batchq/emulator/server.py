@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from batchq.emulator.app import Emulation
+from batchq.emulator.app import App
+from batchq.emulator.emulation import Emulation
 from batchq.emulator.options import EmulatorOptions
 from batchq.errors import ConfigurationError
 
@@ -169,7 +170,7 @@ async def _serving(
     emulation: Emulation, listener: socket.socket, stop: asyncio.Event, ready: Callable[[], object]
 ) -> None:
     # handler_cancellation: a caller that leaves ends its call, so that in_flight says who really waits
-    server = web.Server(emulation.handle, handler_cancellation=True, access_log=None)
+    server = web.Server(App(emulation).handle, handler_cancellation=True, access_log=None)
     runner = web.ServerRunner(server, handle_signals=False)
     await runner.setup()
     site = web.SockSite(runner, listener, backlog=BACKLOG)

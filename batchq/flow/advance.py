@@ -97,8 +97,8 @@ def finish(walk: Walk, spec: JobSpec) -> bool:
     generation = walk.jobs.finish_begin(spec.id, owner)
     if generation is None:
         return False
-    for shard in walk.items.loose_shards(spec.id):
-        walk.items.compact(spec.id, shard)
+    for shard in walk.outcomes.loose_shards(spec.id):
+        walk.outcomes.compact(spec.id, shard)
     fed = feed(walk, spec.id)  # while the sweeper still looks at the job
     state = walk.jobs.finish_commit(spec, owner, generation)
     if state is None:

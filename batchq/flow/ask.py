@@ -67,7 +67,7 @@ def _blob(task: Task, walk: Walk, item: StoredItem) -> Blob | None:
     ref = FileRef.from_wire(raw)
     if ref.path is not None:
         return Blob(ref.name, files.load(ref, map(str, walk.settings.file_roots)))
-    data = patiently(lambda: walk.items.file(task.spec.id, ref.sha256), walk.stop.is_set)
+    data = patiently(lambda: walk.inputs.file(task.spec.id, ref.sha256), walk.stop.is_set)
     if data is None:
         raise Rejected(f"the bytes of {ref.name} are no longer in the store", kind="FILE_UNREADABLE")
     return Blob(ref.name, data)

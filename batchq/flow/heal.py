@@ -121,7 +121,7 @@ def _sweep_job(walk: Walk, job_id: str, this: Round) -> int | None:
             healed.lost_calls,
         )
     for shard in healed.shards:
-        walk.items.compact(job_id, shard)
+        walk.outcomes.compact(job_id, shard)
     advance(walk, job_id)
     if state not in ENDED:
         forecast(walk, spec)

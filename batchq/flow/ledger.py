@@ -9,16 +9,8 @@ from dataclasses import dataclass
 
 from batchq.core.gather import Gather
 from batchq.flow.patience import patiently
-from batchq.store.items import (
-    Claimed,
-    ClaimRequest,
-    ItemStore,
-    Lease,
-    Released,
-    ReleaseRequest,
-    Settled,
-    SettleRequest,
-)
+from batchq.store.items import ItemStore
+from batchq.store.leases import Claimed, ClaimRequest, Lease, Released, ReleaseRequest, Settled, SettleRequest
 
 LANES = 500  # of which a process keeps the gathering points
 

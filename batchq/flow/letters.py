@@ -17,8 +17,9 @@ from batchq.errors import BatchqError, Conflict, NewerData, NotFound
 from batchq.flow.patience import patiently
 from batchq.flow.walk import Walk
 from batchq.store.codec import Shard
-from batchq.store.items import ShardRow, StoredResult
+from batchq.store.inputs import ShardRow
 from batchq.store.job_record import JobSpec
+from batchq.store.outcomes import StoredResult
 
 log = logging.getLogger("batchq")
 
@@ -63,7 +64,7 @@ def _redrive(walk: Walk, job_id: str, index: int) -> bool:
     try:
         spec = walk.spec(job_id)
         found = _find(walk, spec, index)
-        if found is None or not _can_go_again(found) or walk.items.is_purged(job_id, found.position):
+        if found is None or not _can_go_again(found) or walk.outcomes.is_purged(job_id, found.position):
             return False
         if walk.outbox.count_redrive(job_id, found.position) > walk.settings.automatic_redrives:
             log.info("job %s: item %d failed again after every automatic redrive; it stays", job_id, index)
@@ -98,21 +99,21 @@ def _send_back(walk: Walk, spec: JobSpec, found: StoredResult) -> bool:
 
 def _find(walk: Walk, spec: JobSpec, index: int) -> StoredResult | None:
     """The item at a place of the input. In each lane the places rise from shard to shard."""
-    table = walk.tables.get(spec.id, lambda: tuple(walk.items.table(spec.id)))
+    table = walk.tables.get(spec.id, lambda: tuple(walk.inputs.table(spec.id)))
     for lane in spec.lanes:
         rows = [row for row in table if row[3] == lane.number]
         at = bisect_right(rows, index, key=_first_of(walk, spec)) - 1
         if at < 0:
             continue
         number, base, n, _ = rows[at]
-        for result in walk.items.shard_results(spec.id, number, base, n):
+        for result in walk.outcomes.shard_results(spec.id, number, base, n):
             if result.ordinal == index:
                 return result
     return None
 
 
 def _shard(walk: Walk, job_id: str, number: int) -> Shard:
-    return walk.shards.get((job_id, number), lambda: walk.items.shard(job_id, number))
+    return walk.shards.get((job_id, number), lambda: walk.inputs.shard(job_id, number))
 
 
 def _first_of(walk: Walk, spec: JobSpec) -> Callable[[ShardRow], int]:

@@ -22,15 +22,8 @@ from batchq.flow.patience import GaveUp, patiently
 from batchq.flow.task import Asked, ItemMessage, Task
 from batchq.flow.walk import Walk
 from batchq.store.codec import pack_outcome
-from batchq.store.items import (
-    ClaimRequest,
-    Released,
-    ReleaseKind,
-    ReleaseRequest,
-    SettleRequest,
-    Verdict,
-)
 from batchq.store.job_record import JobSpec, Lane
+from batchq.store.leases import ClaimRequest, Released, ReleaseKind, ReleaseRequest, SettleRequest, Verdict
 
 log = logging.getLogger("batchq")
 
@@ -246,7 +239,7 @@ def follow_up(walk: Walk, spec: JobSpec, asked_of_us: Consequences) -> None:
     """What a settle asks of its caller. All of it is done again by the sweeper if this process dies now."""
     try:
         for shard in asked_of_us.complete:
-            walk.items.compact(spec.id, shard)
+            walk.outcomes.compact(spec.id, shard)
         if asked_of_us.done or asked_of_us.refill:
             advance(walk, spec.id)
     except BatchqError as exc:

@@ -10,8 +10,8 @@ from batchq.core.lifecycle import DEAD_LETTERS
 from batchq.core.records import DeadLetter, ErrorInfo
 from batchq.errors import Conflict, NotFound
 from batchq.flow.walk import Walk
-from batchq.store.items import StoredResult
 from batchq.store.job_record import JobSpec
+from batchq.store.outcomes import StoredResult
 
 SLICE = 1_000  # items of one call to the store
 UNKNOWN = ErrorInfo(0, "UNKNOWN", "no error was stored")
@@ -97,7 +97,7 @@ def purge(walk: Walk, choice: Choice, *, by: str) -> int:
     for spec in _jobs(walk, choice):
         positions = [stored.position for stored, _ in _letters(walk, spec, choice)]
         if positions:
-            walk.items.purge(spec.id, positions)
+            walk.outcomes.purge(spec.id, positions)
             walk.jobs.note(spec.id, f"purge of {len(positions)} dead letters", by)
             total += len(positions)
     return total
@@ -116,8 +116,8 @@ def _jobs(walk: Walk, choice: Choice) -> Iterator[JobSpec]:
 
 
 def _letters(walk: Walk, spec: JobSpec, choice: Choice) -> Iterator[tuple[StoredResult, DeadLetter]]:
-    purged = walk.items.purged(spec.id)
-    for stored in walk.items.dead(spec.id):
+    purged = walk.outcomes.purged(spec.id)
+    for stored in walk.outcomes.dead(spec.id):
         if stored.position in purged or stored.outcome is None or stored.state not in DEAD_LETTERS:
             continue
         letter = DeadLetter(

@@ -10,10 +10,8 @@ from batchq.errors import ProviderError
 from batchq.flow.gate import Permit
 from batchq.flow.gates import Passage
 from batchq.flow.ledger import LaneLedger
-from batchq.store.items import (
-    Lease,
-)
 from batchq.store.job_record import JobSpec, Lane
+from batchq.store.leases import Lease
 
 UNLIMITED = Permit(0)
 

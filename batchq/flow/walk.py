@@ -20,10 +20,12 @@ from batchq.operations.base import Operation
 from batchq.settings import Settings
 from batchq.store.codec import Shard
 from batchq.store.fleet import Beat, FleetStore
-from batchq.store.items import ItemStore, ShardRow
+from batchq.store.inputs import InputStore, ShardRow
+from batchq.store.items import ItemStore
 from batchq.store.job_record import JobSpec
 from batchq.store.jobs import JobStore
 from batchq.store.outbox import Outbox
+from batchq.store.outcomes import OutcomeStore
 from batchq.store.quotas import QuotaStore
 
 Key = TypeVar("Key")
@@ -112,6 +114,8 @@ class Walk:
     settings: Settings
     jobs: JobStore
     items: ItemStore
+    inputs: InputStore
+    outcomes: OutcomeStore
     fleet: FleetStore
     quotas: QuotaStore
     outbox: Outbox
@@ -162,7 +166,7 @@ class Walk:
 
     def shard_patiently(self, job_id: str, number: int) -> Shard:
         def read() -> Shard:
-            return patiently(lambda: self.items.shard(job_id, number), self.stop.is_set)
+            return patiently(lambda: self.inputs.shard(job_id, number), self.stop.is_set)
 
         return self.shards.get((job_id, number), read)
 

@@ -1,153 +1,30 @@
-"""The items of a job: taken, claimed, called, released, settled, healed, redriven, compacted, read."""
+"""The moves of an item: taken, claimed, called, released, settled, healed, redriven."""
 
 from __future__ import annotations
 
-import heapq
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Sequence
 
-from batchq.core.lifecycle import DEAD_LETTERS, SETTLED, STATE_OF_BYTE, ItemByte, ItemState
-from batchq.core.records import Attempt, ErrorInfo, Outcome, Usage
+from batchq.core.records import Attempt, ErrorInfo, Usage
 from batchq.errors import Conflict, NewerData, NotFound
 from batchq.store import codec
 from batchq.store.database import Arg, Database
 from batchq.store.job_record import JobSpec
 from batchq.store.keys import SCHEMA
+from batchq.store.leases import (
+    Claimed,
+    ClaimRequest,
+    Healed,
+    Lease,
+    Released,
+    ReleaseRequest,
+    Settled,
+    SettleRequest,
+    Take,
+    Verdict,
+)
 
-SHARD_ENTRY = 20  # bytes of an entry in the table of shards
-TABLE_PAGE = 1_000  # entries read at once
-NO_USAGE = Usage()
-ShardRow = tuple[int, int, int, int]  # number of a shard, position of its first item, items, lane
 NANO = 1_000_000_000  # cost is counted in whole nano-dollars
-
-
-@dataclass(frozen=True, slots=True)
-class Take:
-    """Items taken for a wave; one ticket for all."""
-
-    ticket: int
-    positions: tuple[int, ...]
-
-
-class Verdict(StrEnum):
-    """What a claim was answered."""
-
-    OK = "ok"
-    BUSY = "busy"  # a doubled message: somebody else is at it
-    SETTLED = "settled"
-    CANCELLED = "cancelled"
-    PAUSED = "paused"  # the item went back
-    SUPERSEDED = "superseded"  # it went back or out again since the message was sent
-    GONE = "gone"
-    NEWER = "newer"
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimRequest:
-    position: int
-    ticket: int
-    nonce: str  # asking again with the same one gives the same answer
-    begun: bool  # the call starts at once, without waiting for a permit
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to settle an item. `attempts` counts the call that `begun` announced, if it did."""
-
-    position: int
-    nonce: str
-    shard: int
-    attempts: int
-    crashes: int
-    limited: int  # refusals for rate so far
-    waited_ms: int
-    history: tuple[Attempt, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    verdict: Verdict
-    lease: Lease | None = None
-
-
-class ReleaseKind(StrEnum):
-    RETRY = "retry"  # an attempt was used up
-    LIMITED = "limited"  # refused for rate: no attempt
-    FATAL = "fatal"  # the job cannot be served: no attempt
-    UNUSED = "unused"  # no call was made, or its worker is going: no attempt
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseRequest:
-    position: int
-    nonce: str
-    kind: ReleaseKind
-    delay_ms: int
-    by_message: bool = False  # a Celery retry brings it back; else the store does, when it is due
-    waited_ms: int = 0
-    attempt: Attempt | None = None  # for the history
-    usage: Usage = NO_USAGE
-    cost_usd: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Released:
-    """`answer`: retry (with the ticket of the message to send), back, cancelled, stale."""
-
-    answer: str
-    ticket: int = 0
-    job_held: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SettleRequest:
-    position: int
-    nonce: str
-    byte: ItemByte
-    outcome: bytes  # codec.pack_outcome
-    bucket: int | None  # of the latency; None: there was no call
-    duration_ms: int
-    usage: Usage  # of the last attempt; earlier ones came with their release
-    cost_usd: float | None
-    kind: str  # of the error; "" for success
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """`answers`: ok, settled or stale for each request, in order."""
-
-    answers: tuple[str, ...]
-    done: bool  # nothing is left of the job
-    refill: bool  # the window has room, and the caller is the one to fill it
-    complete: tuple[int, ...]  # shards
-
-
-@dataclass(frozen=True, slots=True)
-class Healed:
-    back: int = 0
-    poisoned: int = 0
-    cancelled: int = 0
-    lost_calls: int = 0
-    shards: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class StoredResult:
-    """An item and, once settled, its outcome (None while it is open)."""
-
-    position: int
-    ordinal: int
-    id: str
-    lane: int
-    shard: int
-    state: ItemState
-    input: dict[str, object]
-    outcome: Outcome | None
-
-
-CANCELLED = Outcome(ItemState.CANCELLED, error=ErrorInfo(0, "CANCELLED", "the job was cancelled first"))
 
 
 def poison_outcome(crashes: int) -> str:
@@ -162,8 +39,6 @@ class ItemStore:
 
     def __init__(self, database: Database) -> None:
         self._db = database
-
-    # -- going out and coming back --------------------------------------------------------------------------
 
     def take(self, job_id: str, lane: int, most: int, window: int) -> Take:
         """Take up to `most` items of a lane for a wave, within its window of items in flight."""
@@ -320,185 +195,6 @@ class ItemStore:
             self._db.command(*put_on_agenda)
         return int(answer[1])
 
-    # -- reading --------------------------------------------------------------------------------------------
-
-    def shard(self, job_id: str, number: int) -> codec.Shard:
-        """A shard's items. Raises NotFound when the job is gone."""
-        blob = self._db.command("HGET", self._db.job_keys(job_id).input, number)
-        if blob is None:
-            raise NotFound(f"job {job_id} has no shard {number}: expired or deleted")
-        return codec.unpack_shard(number, blob)
-
-    def file(self, job_id: str, digest: str) -> bytes | None:
-        """The bytes of an inlined file."""
-        data: bytes | None = self._db.command("HGET", self._db.job_keys(job_id).files, digest)
-        return data
-
-    def table(self, job_id: str) -> Iterator[ShardRow]:
-        """(shard, base, items, lane) of every shard, in order."""
-        keys, page = self._db.job_keys(job_id), 0
-        while True:
-            start = page * TABLE_PAGE * SHARD_ENTRY
-            raw = self._db.command(
-                "GETRANGE", keys.shards, start, start + TABLE_PAGE * SHARD_ENTRY - 1
-            ).decode()
-            for at in range(0, len(raw), SHARD_ENTRY):
-                number = page * TABLE_PAGE + at // SHARD_ENTRY
-                yield number, int(raw[at : at + 12]), int(raw[at + 12 : at + 17]), int(raw[at + 17 : at + 20])
-            if len(raw) < TABLE_PAGE * SHARD_ENTRY:
-                return
-            page += 1
-
-    def results(
-        self, job_id: str, *, lanes: int, wait: Callable[[], bool] | None = None
-    ) -> Iterator[StoredResult]:
-        """Every item in input order, one shard in memory for each lane.
-
-        With `wait`, an open item is waited for: `wait()` pauses, and answers False when nothing more can come.
-        """
-        if lanes <= 1:
-            for number, base, n, _ in self.table(job_id):
-                yield from self._awaited(job_id, number, base, n, wait)
-            return
-        table = list(self.table(job_id))
-        streams = [
-            self._lane_results(job_id, [row for row in table if row[3] == lane], wait)
-            for lane in range(lanes)
-        ]
-        yield from heapq.merge(*streams, key=lambda result: result.ordinal)
-
-    def _lane_results(
-        self, job_id: str, rows: Sequence[ShardRow], wait: Callable[[], bool] | None
-    ) -> Iterator[StoredResult]:
-        for number, base, n, _ in rows:
-            yield from self._awaited(job_id, number, base, n, wait)
-
-    def _awaited(
-        self, job_id: str, number: int, base: int, n: int, wait: Callable[[], bool] | None
-    ) -> Iterator[StoredResult]:
-        """A shard's items; with `wait` each only once it is settled."""
-        given, over = 0, wait is None
-        while True:
-            for result in list(self.shard_results(job_id, number, base, n))[given:]:
-                if result.outcome is None and not over:
-                    break
-                given += 1
-                yield result
-            if given >= n or wait is None:
-                return
-            over = not wait()
-
-    def dead(self, job_id: str) -> Iterator[StoredResult]:
-        """Failed and dead-lettered items, found by scanning the states: shards without one are not read."""
-        keys = self._db.job_keys(job_id)
-        for number, base, n, _ in self.table(job_id):
-            states = self._db.command("GETRANGE", keys.states, base, base + n - 1)
-            if b"F" in states or b"D" in states:
-                for result in self.shard_results(job_id, number, base, n):
-                    if result.state in DEAD_LETTERS:
-                        yield result
-
-    def purge(self, job_id: str, positions: Sequence[int]) -> None:
-        """Take dead letters off the list; counts and results stay."""
-        keys = self._db.job_keys(job_id)
-        self._db.command("SADD", keys.purged, *positions)
-        left_ms = self._db.command("PTTL", keys.job)  # -1: for ever; -2: gone
-        if left_ms == -2:
-            self._db.command("UNLINK", keys.purged)
-        elif left_ms >= 0:
-            self._db.command("PEXPIRE", keys.purged, left_ms)
-
-    def purged(self, job_id: str) -> set[int]:
-        return {int(one) for one in self._db.command("SMEMBERS", self._db.job_keys(job_id).purged)}
-
-    def is_purged(self, job_id: str, position: int) -> bool:
-        return bool(self._db.command("SISMEMBER", self._db.job_keys(job_id).purged, position))
-
-    def shard_results(self, job_id: str, number: int, base: int, n: int) -> Iterator[StoredResult]:
-        keys = self._db.job_keys(job_id)
-        positions = range(base, base + n)
-        # states before loose, so that what is seen settled has its outcome; loose before packed, because a
-        # compaction in between moves outcomes from the first to the second
-        blob, states, loose, packed = self._db.batch(
-            [
-                ("HGET", keys.input, number),
-                ("GETRANGE", keys.states, base, base + n - 1),
-                ("HMGET", keys.results, *positions),
-                ("HGET", keys.output, number),
-            ]
-        )
-        if blob is None:
-            raise NotFound(f"job {job_id} is gone: expired or deleted")
-        shard = codec.unpack_shard(number, blob)
-        compacted = codec.unpack_outcomes(packed) if packed else [None] * n
-        for index, (item, byte) in enumerate(zip(shard.items, states.decode(), strict=True)):
-            outcome, state = _outcome(byte, loose[index], compacted[index]), STATE_OF_BYTE[byte]
-            if outcome is not None:
-                state = outcome.status
-            elif state in SETTLED:
-                state = ItemState.PENDING  # redriven since its state was read
-            yield StoredResult(
-                position=base + index,
-                ordinal=item.ordinal,
-                id=item.id,
-                lane=shard.lane,
-                shard=number,
-                state=state,
-                input=item.input,
-                outcome=outcome,
-            )
-
-    # -- compacting -----------------------------------------------------------------------------------------
-
-    def compact(self, job_id: str, number: int) -> bool:
-        """Replace the outcomes of a complete shard by one blob. False: not complete, or redriven meanwhile."""
-        keys = self._db.job_keys(job_id)
-        start = number * SHARD_ENTRY
-        # the version first: whatever changes after it makes the write fail
-        version, entry = self._db.batch(
-            [("HGET", keys.job, f"ver:{number}"), ("GETRANGE", keys.shards, start, start + SHARD_ENTRY - 1)]
-        )
-        if not entry:
-            return False
-        base, n = int(entry[:12]), int(entry[12:17])
-        # loose before packed: another compaction in between moves outcomes from the first to the second
-        states, loose, packed = self._db.batch(
-            [
-                ("GETRANGE", keys.states, base, base + n - 1),
-                ("HMGET", keys.results, *range(base, base + n)),
-                ("HGET", keys.output, number),
-            ]
-        )
-        if packed is not None and not any(loose):
-            return True
-        if len(states) < n or any(byte not in b"SFDX" for byte in states):
-            return False
-        compacted = codec.unpack_outcomes(packed) if packed else [None] * n
-        texts = [
-            codec.raw_outcome(one) if one is not None else codec.dump(old)
-            for one, old in zip(loose, compacted, strict=True)
-        ]
-        reply = self._db.run(
-            "compact",
-            [keys.job, keys.states, keys.output, keys.results],
-            [SCHEMA, number, version or b"0", base, n, codec.pack_outcomes(texts)],
-        )
-        return bool(reply[0] == b"ok")
-
-    def loose_shards(self, job_id: str) -> list[int]:
-        """Shards with outcomes that are not compacted yet: a worker died between settling and compacting."""
-        positions = sorted(int(one) for one in self._db.command("HKEYS", self._db.job_keys(job_id).results))
-        found: list[int] = []
-        if not positions:
-            return found
-        at = 0
-        for number, base, n, _ in self.table(job_id):
-            while at < len(positions) and positions[at] < base:
-                at += 1
-            if at < len(positions) and positions[at] < base + n:
-                found.append(number)
-        return found
-
 
 def _usage_args(usage: Usage, cost_usd: float | None) -> tuple[int, int, int, int]:
     return usage.input_tokens, usage.output_tokens, usage.cached_tokens, round((cost_usd or 0.0) * NANO)
@@ -513,14 +209,3 @@ def _claimed(request: ClaimRequest, reply: Sequence[bytes]) -> Claimed:
     return Claimed(
         verdict, Lease(request.position, request.nonce, shard, attempts, crashes, limited, waited, history)
     )
-
-
-def _outcome(byte: str, loose: bytes | None, compacted: Mapping[str, object] | None) -> Outcome | None:
-    """The outcome in force. The state decides: after a redrive an older one may still lie in the shard's blob."""
-    if byte == ItemByte.CANCELLED:
-        return CANCELLED
-    if byte not in (ItemByte.SUCCEEDED, ItemByte.FAILED, ItemByte.DEAD_LETTER):
-        return None
-    if loose is not None:
-        return Outcome.from_wire(json.loads(codec.raw_outcome(loose)))
-    return Outcome.from_wire(compacted) if compacted is not None else None

@@ -27,7 +27,7 @@ OPTIONS = (
     "--disable-dev-shm-usage",
     "--remote-debugging-port=0",
 )
-WAIT_S = 20.0
+WAIT_S = 60.0  # a bound, not a wait: a busy machine starts a browser slowly
 
 
 def find() -> str | None:

@@ -36,8 +36,9 @@ from batchq.emulator import (
     prompt_key,
 )
 from batchq.emulator.admin import _is_near, administer
-from batchq.emulator.app import Emulation, _masked
+from batchq.emulator.app import _masked
 from batchq.emulator.asked import load, read_embeddings, read_generate, read_predict
+from batchq.emulator.emulation import Emulation
 from batchq.emulator.labels import Labels
 from batchq.emulator.limits import Breach, Quota
 from batchq.emulator.recording import Series

@@ -19,8 +19,8 @@ from batchq.flow.heal import sweep
 from batchq.flow.letters import feed, redrive_letter
 from batchq.store.codec import pack_outcome
 from batchq.store.database import Database
-from batchq.store.items import ClaimRequest, Healed, SettleRequest
 from batchq.store.job_record import JobSpec
+from batchq.store.leases import ClaimRequest, Healed, SettleRequest
 from batchq.wiring import Place
 
 QUEUE = "batchq.dead_letter"

@@ -15,23 +15,24 @@ from batchq.core.records import Attempt, ErrorInfo, JobRecord, Outcome, Usage
 from batchq.store import codec
 from batchq.store.database import Arg, Database
 from batchq.store.fleet import Beat, FleetStore
-from batchq.store.items import (
+from batchq.store.inputs import InputStore
+from batchq.store.items import ItemStore
+from batchq.store.job_record import JobSpec, Lane
+from batchq.store.jobs import JobStore
+from batchq.store.leases import (
     Claimed,
     ClaimRequest,
     Healed,
-    ItemStore,
     Lease,
     Released,
     ReleaseKind,
     ReleaseRequest,
     Settled,
     SettleRequest,
-    StoredResult,
     Take,
     Verdict,
 )
-from batchq.store.job_record import JobSpec, Lane
-from batchq.store.jobs import JobStore
+from batchq.store.outcomes import OutcomeStore, StoredResult
 
 LUA = Path(batchq.store.__file__).parent / "lua"
 START_MS = 1_800_000_000_000
@@ -116,6 +117,8 @@ class World:
         database.now_ms = START_MS
         self.database = database
         self.jobs, self.items, self.fleet = JobStore(database), ItemStore(database), FleetStore(database)
+        self.inputs = InputStore(database)
+        self.outcomes = OutcomeStore(database, self.inputs)
         self.spec: JobSpec
         self.nonces = 0
 
@@ -350,7 +353,7 @@ class World:
         for lane in range(len(self.spec.lanes)):
             own = "".join(
                 self.states[base : base + n]
-                for _, base, n, of in self.items.table(self.spec.id)
+                for _, base, n, of in self.inputs.table(self.spec.id)
                 if of == lane
             )
             key = self.database.job_keys(self.spec.id).lane(lane)
@@ -364,7 +367,7 @@ class World:
         return None if value is None else str(value.decode())
 
     def results(self) -> list[StoredResult]:
-        return list(self.items.results(self.spec.id, lanes=len(self.spec.lanes)))
+        return list(self.outcomes.results(self.spec.id, lanes=len(self.spec.lanes)))
 
     def texts(self) -> list[str | None]:
         return [text_of(result) for result in self.results()]

@@ -42,9 +42,9 @@ from batchq.core.lifecycle import ENDED, MOVES, STATE_OF_BYTE, HoldCause, ItemBy
 from batchq.errors import Conflict
 from batchq.store import codec
 from batchq.store.database import Arg
-from batchq.store.items import ClaimRequest, Lease, ReleaseKind, ReleaseRequest, SettleRequest, Verdict
 from batchq.store.jobs import FINISHER_STALE_MS
 from batchq.store.keys import GlobalKeys
+from batchq.store.leases import ClaimRequest, Lease, ReleaseKind, ReleaseRequest, SettleRequest, Verdict
 
 SHARDS = [(0, (0, 1, 4)), (1, (2, 3)), (0, (5, 7, 8)), (1, (6,)), (0, (9,))]
 UNSENDABLE = 4  # an ordinal
@@ -78,6 +78,7 @@ class History(RuleBasedStateMachine):
         self.database = database
         self.world = World(database)
         self.items, self.jobs = self.world.items, self.world.jobs
+        self.outcomes = self.world.outcomes
         self.spec = self.world.store(SHARDS, bad=[UNSENDABLE], deadline_ms=DEADLINE_MS)
         self.model = Model(self._model_items(), deadline=DEADLINE_MS)
         self.before = self.model.states
@@ -357,13 +358,13 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.complete_shards)
     @rule(shard=st.integers(0, len(SHARDS) - 1))
     def a_shard_is_compacted(self, shard: int) -> None:
-        assert self.items.compact(self.spec.id, shard) or not self.model.complete(shard)
+        assert self.outcomes.compact(self.spec.id, shard) or not self.model.complete(shard)
 
     @precondition(lambda self: self.complete_shards)
     @rule(pick=picks)
     def a_compaction_is_held_up(self, pick: int) -> None:
         self.holding_up = self.complete_shards[pick % len(self.complete_shards)]
-        self.items.compact(self.spec.id, self.holding_up)
+        self.outcomes.compact(self.spec.id, self.holding_up)
         self.holding_up = None
 
     @precondition(lambda self: self.held_up)
@@ -460,7 +461,7 @@ class History(RuleBasedStateMachine):
         self._results_belong_to_their_items()
 
     def _results_belong_to_their_items(self) -> None:
-        results = list(self.items.results(self.spec.id, lanes=2))
+        results = list(self.outcomes.results(self.spec.id, lanes=2))
         assert [result.ordinal for result in results] == list(range(len(self.model.items)))
         assert {result.position: text_of(result) for result in results} == {
             item.position: item.text for item in self.model.items
@@ -504,8 +505,8 @@ class History(RuleBasedStateMachine):
             assert state == self.model.finish_commit("last", generation)
         assert JobState(self.model.state) in ENDED
         for shard in range(len(SHARDS)):
-            assert self.items.compact(self.spec.id, shard)
-        assert self.items.loose_shards(self.spec.id) == []
+            assert self.outcomes.compact(self.spec.id, shard)
+        assert self.outcomes.loose_shards(self.spec.id) == []
         self._results_belong_to_their_items()
 
     def _work_off(self, lane: int, owner: str, bytes_: str) -> None:

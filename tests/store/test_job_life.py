@@ -9,10 +9,10 @@ from store_world import DAY_MS, STALE_MS, World
 
 from batchq.core.lifecycle import ENDED, HoldCause, ItemByte, ItemState, JobState
 from batchq.errors import BatchqError, Conflict, NewerData, NotFound
-from batchq.store.items import ClaimRequest, Lease, ReleaseKind, Verdict
 from batchq.store.job_record import Lane
 from batchq.store.jobs import FINISHER_STALE_MS
 from batchq.store.keys import SCHEMA
+from batchq.store.leases import ClaimRequest, Lease, ReleaseKind, Verdict
 
 LANES = [Lane(0, "generate", "model")]
 
@@ -71,7 +71,7 @@ def test_a_dead_submission_is_taken_over_and_the_zombie_can_write_nothing(world:
     world.jobs.abandon("job", "a")
     assert not world.jobs.beat_submission("job", "a")
     assert world.everything() == before
-    assert world.items.file("job", "digest") is None
+    assert world.inputs.file("job", "digest") is None
     world.put("job", "b", 0, 0, 0, range(1))
     world.jobs.seal("job", "b", 1, "digest", LANES)
     world.spec = world.jobs.spec("job")
@@ -240,7 +240,7 @@ def test_a_redrive_opens_a_finished_job_again_and_its_counts_and_results_come_ri
     world.settle(leases[1], leases[2], byte=ItemByte.FAILED, text="bad")
     world.settle(leases[3], byte=ItemByte.DEAD_LETTER, text="tired")
     assert world.finish() == "completed"
-    assert world.items.compact("job", 0)
+    assert world.outcomes.compact("job", 0)
     assert world.redrive(0, 1, 3) == 2  # a success is nothing to redrive
     assert (world.record.state, world.record.finished_at) == (JobState.PROCESSING, None)
     assert world.counts == {"succeeded": 1, "failed": 1, "pending": 2}
@@ -256,9 +256,9 @@ def test_a_redrive_opens_a_finished_job_again_and_its_counts_and_results_come_ri
     assert world.finish() == "completed"
     assert world.counts == {"succeeded": 3, "failed": 1}
     assert world.texts() == ["good", "better", "bad", "best"]
-    assert world.items.compact("job", 0)
-    assert world.items.compact("job", 1)
-    assert world.items.loose_shards("job") == []
+    assert world.outcomes.compact("job", 0)
+    assert world.outcomes.compact("job", 1)
+    assert world.outcomes.loose_shards("job") == []
     assert world.texts() == ["good", "better", "bad", "best"]
 
 
@@ -354,15 +354,15 @@ def test_a_shard_is_compacted_only_when_it_is_complete(world: World) -> None:
     world.store([(0, range(2))])
     leases = world.leases(world.take())
     world.settle(leases[0], text="one")
-    assert not world.items.compact("job", 0)
+    assert not world.outcomes.compact("job", 0)
     world.settle(leases[1], text="two")
-    assert world.items.loose_shards("job") == [0]
-    assert world.items.compact("job", 0)
-    assert world.items.compact("job", 0)
+    assert world.outcomes.loose_shards("job") == [0]
+    assert world.outcomes.compact("job", 0)
+    assert world.outcomes.compact("job", 0)
     keys = world.database.job_keys("job")
     assert world.database.command("EXISTS", keys.results) == 0
     assert world.texts() == ["one", "two"]
-    assert not world.items.compact("job", 1)  # there is none
+    assert not world.outcomes.compact("job", 1)  # there is none
 
 
 def test_the_script_itself_refuses_a_blob_for_an_open_shard(world: World) -> None:
@@ -400,13 +400,13 @@ def test_a_compaction_that_read_before_a_redrive_writes_nothing_after_it(world: 
     world.settle(leases[0], text="kept")
     world.settle(leases[1], byte=ItemByte.FAILED, text="old")
     late = late_script(world)
-    assert not world.items.compact("job", 0)
+    assert not world.outcomes.compact("job", 0)
     world.redrive(1)
     assert late() == "changed"  # open
     world.settle(world.leases(world.take())[1], text="new")
     world.redrive()
     late = late_script(world)
-    assert not world.items.compact("job", 0)
+    assert not world.outcomes.compact("job", 0)
     assert late() == "ok"
     assert world.texts() == ["kept", "new"]
 
@@ -415,7 +415,7 @@ def test_a_late_compaction_does_not_swallow_the_outcome_of_a_redrive(world: Worl
     world.store([(0, range(1))])
     world.settle(world.leases(world.take())[0], byte=ItemByte.FAILED, text="old")
     late = late_script(world)
-    assert not world.items.compact("job", 0)
+    assert not world.outcomes.compact("job", 0)
     world.redrive(0)
     world.settle(world.leases(world.take())[0], text="new")
     assert late() == "changed"
@@ -433,13 +433,13 @@ def test_two_compactions_at_once_lose_nothing(world: World) -> None:
         calls += 1
         if calls == step:
             database.meanwhile = None  # type: ignore[attr-defined]
-            assert world.items.compact("job", 0)
+            assert world.outcomes.compact("job", 0)
 
     for step in range(1, 6):  # before each of the five commands that a compaction reads with
         calls = 0
         world.redrive()
         database.meanwhile = other_compaction  # type: ignore[attr-defined]
-        world.items.compact("job", 0)
+        world.outcomes.compact("job", 0)
         database.meanwhile = None  # type: ignore[attr-defined]
         assert calls >= step
         assert world.texts() == ["kept", "kept"], f"the other came before command {step}"
@@ -474,7 +474,7 @@ def test_a_reader_sees_every_outcome_whatever_happens_between_its_commands(
         if calls != step:
             return
         if change == "compact":
-            assert world.items.compact("job", 0)
+            assert world.outcomes.compact("job", 0)
             return
         items = [(1, 0, "INVALID_ARGUMENT")]
         assert world.items.redrive("job", 0, items, first=True, change="", lanes=1) == 1
@@ -508,7 +508,7 @@ def test_all_keys_of_a_job_expire_together_and_a_redrive_keeps_them_all(world: W
     world.finished_with(ItemByte.FAILED, items=2, shards=2, retention_ms=DAY_MS)
     (instant,) = ttls(world)
     assert instant > 0
-    world.items.compact("job", 0)
+    world.outcomes.compact("job", 0)
     assert world.redrive(0) == 1
     assert ttls(world) == {-1}
     world.settle(world.leases(world.take())[0])
@@ -519,22 +519,22 @@ def test_all_keys_of_a_job_expire_together_and_a_redrive_keeps_them_all(world: W
 
 def test_what_is_compacted_after_the_end_expires_with_the_job(world: World) -> None:
     world.finished_with(ItemByte.FAILED, items=2, shards=2, retention_ms=DAY_MS)
-    world.items.compact("job", 0)
-    world.items.compact("job", 1)
+    world.outcomes.compact("job", 0)
+    world.outcomes.compact("job", 1)
     assert len(ttls(world)) == 1
 
 
 def test_the_list_of_purged_dead_letters_expires_with_its_job(world: World) -> None:
     world.finished_with(ItemByte.FAILED, retention_ms=DAY_MS)
-    world.items.purge("job", [0])
-    assert world.items.purged("job") == {0}
+    world.outcomes.purge("job", [0])
+    assert world.outcomes.purged("job") == {0}
     instants = ttls(world)
     assert (
         0 < min(instants) <= max(instants) <= min(instants) + 5_000
     )  # two commands, so not quite the same instant
     keys = world.database.job_keys("job")
     world.database.command("DEL", *keys.all(1))
-    world.items.purge("job", [0])  # by somebody who listed them before
+    world.outcomes.purge("job", [0])  # by somebody who listed them before
     assert world.database.command("EXISTS", keys.purged) == 0
 
 
@@ -557,7 +557,7 @@ def test_what_expired_is_gone_for_every_caller_and_leaves_nothing_behind(world: 
     assert world.release(lease).answer == "stale"
     assert world.items.mark_begun("job", "w1", [lease]) == ["stale"]
     assert world.heal().back == 0
-    assert not world.items.compact("job", 0)
+    assert not world.outcomes.compact("job", 0)
     assert not world.jobs.cancel_sweep("job", 1)
     assert world.finish() is None
     world.jobs.forget("job")
@@ -599,7 +599,7 @@ def test_what_a_newer_batchq_stored_is_left_alone_by_every_call(world: World) ->
     assert world.finish() is None
     world.database.command("SET", keys.states, "FFFF")  # complete, as far as an older one can tell
     before[keys.states.encode()] = world.everything()[keys.states.encode()]
-    assert not world.items.compact("job", 0)
+    assert not world.outcomes.compact("job", 0)
     with pytest.raises(Conflict):
         world.put("job", "sub", 1, 4, 0, range(4, 5))
     with pytest.raises(Conflict):

@@ -11,7 +11,7 @@ import pytest
 from store_world import DAY_MS, LUA, CheckedDatabase, World, signature
 
 from batchq.core.lifecycle import HoldCause, ItemByte
-from batchq.store.items import ReleaseKind
+from batchq.store.leases import ReleaseKind
 from batchq.store.scripts import source
 
 STORE = LUA.parent
@@ -274,7 +274,7 @@ def test_every_call_of_the_walk_brings_as_many_keys_and_arguments_as_the_headers
     world.jobs.unhold("job", None, "person")
     world.heal()
     world.settle(*world.leases(world.take()).values())
-    world.items.compact("job", 0)
+    world.outcomes.compact("job", 0)
     world.jobs.cancel("job", by="person")
     world.jobs.cancel_sweep("job", 2)
     assert world.finish() == "cancelled"

@@ -9,7 +9,7 @@ from batchq.core.latency import bucket_of
 from batchq.core.lifecycle import HoldCause, ItemByte, JobState
 from batchq.core.records import Usage
 from batchq.errors import Conflict
-from batchq.store.items import ClaimRequest, ReleaseKind, Verdict
+from batchq.store.leases import ClaimRequest, ReleaseKind, Verdict
 
 # -- taking ---------------------------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ def test_results_of_several_lanes_merge_in_input_order(world: World) -> None:
     for lane in (1, 0):
         for position, lease in world.leases(world.take(lane=lane), lane=lane).items():
             world.settle(lease, text=f"at {position}", lane=lane)
-    assert world.items.compact("job", 1)
+    assert world.outcomes.compact("job", 1)
     assert [result.ordinal for result in world.results()] == list(range(7))
     assert [result.id for result in world.results()] == [f"item-{n}" for n in range(7)]
     assert world.texts() == ["at 0", "at 2", "at 1", "at 3", "at 5", "at 4", "at 6"]
@@ -612,7 +612,7 @@ def test_an_item_that_three_workers_died_under_is_poison(world: World) -> None:
     assert (dead.error.status, dead.attempts) == ("POISON", 4)
     assert [line.error.message for line in dead.history] == ["100 % %s %d"]
     assert world.record.errors == {"POISON": 1}
-    assert world.items.compact("job", 0)
+    assert world.outcomes.compact("job", 0)
 
 
 def test_deaths_older_than_a_day_are_forgotten(world: World) -> None:

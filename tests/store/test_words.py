@@ -21,8 +21,8 @@ from batchq.core.lifecycle import (
     ItemState,
     JobState,
 )
-from batchq.store.items import ReleaseKind, Verdict
 from batchq.store.keys import GlobalKeys, JobKeys
+from batchq.store.leases import ReleaseKind, Verdict
 
 SCRIPTS = sorted(path.stem for path in LUA.glob("*.lua"))
 PENDING = [byte for byte, state in STATE_OF_BYTE.items() if state is ItemState.PENDING]
@@ -200,7 +200,7 @@ def test_every_key_on_the_server_is_one_that_keys_py_names(world: World) -> None
     world.release(leases[2], lane=1)
     world.settle(leases[3], lane=1)
     world.settle(*world.leases(world.take()).values())
-    world.items.compact("job", 0)
+    world.outcomes.compact("job", 0)
     world.jobs.note("job", "looked at", "person")
     jobs = [JobKeys("batchq", job_id).all(2) for job_id in ("job", "other")]
     shared = GlobalKeys("batchq")

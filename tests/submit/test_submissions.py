@@ -55,7 +55,7 @@ def test_a_submission_is_in_no_list_before_its_last_item_is_stored(client: Clien
 def test_every_shape_of_an_item_of_a_python_caller_is_taken(client: Client) -> None:
     rows = ["plain", ("named", "prompt"), {"id": "d", "prompt": "p"}, Item("i", {"prompt": "q"})]
     job = client.submit(rows)
-    stored = list(client.walk.items.results(job.id, lanes=1))
+    stored = list(client.walk.outcomes.results(job.id, lanes=1))
     assert [one.id for one in stored] == ["00000001", "named", "d", "i"]
     assert [one.input["prompt"] for one in stored] == ["plain", "prompt", "p", "q"]
 
@@ -231,7 +231,7 @@ def test_a_repeated_submission_takes_over_from_a_dead_one_and_the_zombie_is_refu
     thread.join(20)
     assert isinstance(ended[0], Conflict), "taken over"
     assert job.status().total == 900
-    assert len(list(client.walk.items.results(job.id, lanes=1))) == 900
+    assert len(list(client.walk.outcomes.results(job.id, lanes=1))) == 900
 
 
 def test_two_submitters_with_one_key_at_once_make_one_job(client: Client) -> None:
@@ -276,7 +276,7 @@ def test_files_go_as_bytes_once_each_or_by_path(client: Client, database: Databa
     assert job.status().errors == {"FILE_EMPTY": 1}
     by_path = client.submit(list(read(InputSpec(str(folder)))), files="path")
     assert database.command("HLEN", database.job_keys(by_path.id).files) == 0
-    first = next(client.walk.items.results(by_path.id, lanes=1))
+    first = next(client.walk.outcomes.results(by_path.id, lanes=1))
     assert first.input["file"]["path"] == str(folder / "a.txt")  # type: ignore[index]
 
 

@@ -1,0 +1,197 @@
+"""What came of the items of a job: read in input order, compacted, taken off the list of dead letters."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from batchq.core.lifecycle import DEAD_LETTERS, SETTLED, STATE_OF_BYTE, ItemByte, ItemState
+from batchq.core.records import ErrorInfo, Outcome
+from batchq.errors import NotFound
+from batchq.store import codec
+from batchq.store.database import Database
+from batchq.store.inputs import SHARD_ENTRY, InputStore, ShardRow
+from batchq.store.keys import SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """An item and, once settled, its outcome (None while it is open)."""
+
+    position: int
+    ordinal: int
+    id: str
+    lane: int
+    shard: int
+    state: ItemState
+    input: dict[str, object]
+    outcome: Outcome | None
+
+
+CANCELLED = Outcome(ItemState.CANCELLED, error=ErrorInfo(0, "CANCELLED", "the job was cancelled first"))
+
+
+class OutcomeStore:
+    def __init__(self, database: Database, inputs: InputStore) -> None:
+        self._db, self._inputs = database, inputs
+
+    def results(
+        self, job_id: str, *, lanes: int, wait: Callable[[], bool] | None = None
+    ) -> Iterator[StoredResult]:
+        """Every item in input order, one shard in memory for each lane.
+
+        With `wait`, an open item is waited for: `wait()` pauses, and answers False when nothing more can come.
+        """
+        if lanes <= 1:
+            for number, base, n, _ in self._inputs.table(job_id):
+                yield from self._awaited(job_id, number, base, n, wait)
+            return
+        table = list(self._inputs.table(job_id))
+        streams = [
+            self._lane_results(job_id, [row for row in table if row[3] == lane], wait)
+            for lane in range(lanes)
+        ]
+        yield from heapq.merge(*streams, key=lambda result: result.ordinal)
+
+    def _lane_results(
+        self, job_id: str, rows: Sequence[ShardRow], wait: Callable[[], bool] | None
+    ) -> Iterator[StoredResult]:
+        for number, base, n, _ in rows:
+            yield from self._awaited(job_id, number, base, n, wait)
+
+    def _awaited(
+        self, job_id: str, number: int, base: int, n: int, wait: Callable[[], bool] | None
+    ) -> Iterator[StoredResult]:
+        """A shard's items; with `wait` each only once it is settled."""
+        given, over = 0, wait is None
+        while True:
+            for result in list(self.shard_results(job_id, number, base, n))[given:]:
+                if result.outcome is None and not over:
+                    break
+                given += 1
+                yield result
+            if given >= n or wait is None:
+                return
+            over = not wait()
+
+    def dead(self, job_id: str) -> Iterator[StoredResult]:
+        """Failed and dead-lettered items, found by scanning the states: shards without one are not read."""
+        keys = self._db.job_keys(job_id)
+        for number, base, n, _ in self._inputs.table(job_id):
+            states = self._db.command("GETRANGE", keys.states, base, base + n - 1)
+            if b"F" in states or b"D" in states:
+                for result in self.shard_results(job_id, number, base, n):
+                    if result.state in DEAD_LETTERS:
+                        yield result
+
+    def purge(self, job_id: str, positions: Sequence[int]) -> None:
+        """Take dead letters off the list; counts and results stay."""
+        keys = self._db.job_keys(job_id)
+        self._db.command("SADD", keys.purged, *positions)
+        left_ms = self._db.command("PTTL", keys.job)  # -1: for ever; -2: gone
+        if left_ms == -2:
+            self._db.command("UNLINK", keys.purged)
+        elif left_ms >= 0:
+            self._db.command("PEXPIRE", keys.purged, left_ms)
+
+    def purged(self, job_id: str) -> set[int]:
+        return {int(one) for one in self._db.command("SMEMBERS", self._db.job_keys(job_id).purged)}
+
+    def is_purged(self, job_id: str, position: int) -> bool:
+        return bool(self._db.command("SISMEMBER", self._db.job_keys(job_id).purged, position))
+
+    def shard_results(self, job_id: str, number: int, base: int, n: int) -> Iterator[StoredResult]:
+        keys = self._db.job_keys(job_id)
+        positions = range(base, base + n)
+        # states before loose, so that what is seen settled has its outcome; loose before packed, because a
+        # compaction in between moves outcomes from the first to the second
+        blob, states, loose, packed = self._db.batch(
+            [
+                ("HGET", keys.input, number),
+                ("GETRANGE", keys.states, base, base + n - 1),
+                ("HMGET", keys.results, *positions),
+                ("HGET", keys.output, number),
+            ]
+        )
+        if blob is None:
+            raise NotFound(f"job {job_id} is gone: expired or deleted")
+        shard = codec.unpack_shard(number, blob)
+        compacted = codec.unpack_outcomes(packed) if packed else [None] * n
+        for index, (item, byte) in enumerate(zip(shard.items, states.decode(), strict=True)):
+            outcome, state = _outcome(byte, loose[index], compacted[index]), STATE_OF_BYTE[byte]
+            if outcome is not None:
+                state = outcome.status
+            elif state in SETTLED:
+                state = ItemState.PENDING  # redriven since its state was read
+            yield StoredResult(
+                position=base + index,
+                ordinal=item.ordinal,
+                id=item.id,
+                lane=shard.lane,
+                shard=number,
+                state=state,
+                input=item.input,
+                outcome=outcome,
+            )
+
+    def compact(self, job_id: str, number: int) -> bool:
+        """Replace the outcomes of a complete shard by one blob. False: not complete, or redriven meanwhile."""
+        keys = self._db.job_keys(job_id)
+        start = number * SHARD_ENTRY
+        # the version first: whatever changes after it makes the write fail
+        version, entry = self._db.batch(
+            [("HGET", keys.job, f"ver:{number}"), ("GETRANGE", keys.shards, start, start + SHARD_ENTRY - 1)]
+        )
+        if not entry:
+            return False
+        base, n = int(entry[:12]), int(entry[12:17])
+        # loose before packed: another compaction in between moves outcomes from the first to the second
+        states, loose, packed = self._db.batch(
+            [
+                ("GETRANGE", keys.states, base, base + n - 1),
+                ("HMGET", keys.results, *range(base, base + n)),
+                ("HGET", keys.output, number),
+            ]
+        )
+        if packed is not None and not any(loose):
+            return True
+        if len(states) < n or any(byte not in b"SFDX" for byte in states):
+            return False
+        compacted = codec.unpack_outcomes(packed) if packed else [None] * n
+        texts = [
+            codec.raw_outcome(one) if one is not None else codec.dump(old)
+            for one, old in zip(loose, compacted, strict=True)
+        ]
+        reply = self._db.run(
+            "compact",
+            [keys.job, keys.states, keys.output, keys.results],
+            [SCHEMA, number, version or b"0", base, n, codec.pack_outcomes(texts)],
+        )
+        return bool(reply[0] == b"ok")
+
+    def loose_shards(self, job_id: str) -> list[int]:
+        """Shards with outcomes that are not compacted yet: a worker died between settling and compacting."""
+        positions = sorted(int(one) for one in self._db.command("HKEYS", self._db.job_keys(job_id).results))
+        found: list[int] = []
+        if not positions:
+            return found
+        at = 0
+        for number, base, n, _ in self._inputs.table(job_id):
+            while at < len(positions) and positions[at] < base:
+                at += 1
+            if at < len(positions) and positions[at] < base + n:
+                found.append(number)
+        return found
+
+
+def _outcome(byte: str, loose: bytes | None, compacted: Mapping[str, object] | None) -> Outcome | None:
+    """The outcome in force. The state decides: after a redrive an older one may still lie in the shard's blob."""
+    if byte == ItemByte.CANCELLED:
+        return CANCELLED
+    if byte not in (ItemByte.SUCCEEDED, ItemByte.FAILED, ItemByte.DEAD_LETTER):
+        return None
+    if loose is not None:
+        return Outcome.from_wire(json.loads(codec.raw_outcome(loose)))
+    return Outcome.from_wire(compacted) if compacted is not None else None
