@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from batchq.core.lazily import lazily
 
 if TYPE_CHECKING:
     from batchq.async_client import AsyncClient, AsyncJob
@@ -26,39 +27,6 @@ if TYPE_CHECKING:
         WaitTimeout,
     )
     from batchq.operations.registry import operation
-
-# loaded when first used, so that `import batchq` and `batchq --help` stay quick
-_HOMES = {
-    "AsyncClient": "async_client",
-    "AsyncJob": "async_client",
-    "Client": "client",
-    "Job": "client",
-    "ItemState": "core.lifecycle",
-    "JobState": "core.lifecycle",
-    "DeadLetter": "core.records",
-    "Item": "core.records",
-    "JobStatus": "core.records",
-    "Result": "core.records",
-    "operation": "operations.registry",
-    **dict.fromkeys(
-        (
-            "BatchqError",
-            "ConfigurationError",
-            "Conflict",
-            "Fatal",
-            "InputError",
-            "NotEnoughMemory",
-            "NotFound",
-            "ProviderError",
-            "Rejected",
-            "StoreUnavailable",
-            "Throttled",
-            "Unavailable",
-            "WaitTimeout",
-        ),
-        "errors",
-    ),
-}
 
 __all__ = [
     "AsyncClient",
@@ -87,8 +55,29 @@ __all__ = [
     "operation",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+# `import batchq` and `batchq --help` stay quick
+__getattr__ = lazily(
+    __name__,
+    {
+        "async_client": ("AsyncClient", "AsyncJob"),
+        "client": ("Client", "Job"),
+        "core.lifecycle": ("ItemState", "JobState"),
+        "core.records": ("DeadLetter", "Item", "JobStatus", "Result"),
+        "errors": (
+            "BatchqError",
+            "ConfigurationError",
+            "Conflict",
+            "Fatal",
+            "InputError",
+            "NotEnoughMemory",
+            "NotFound",
+            "ProviderError",
+            "Rejected",
+            "StoreUnavailable",
+            "Throttled",
+            "Unavailable",
+            "WaitTimeout",
+        ),
+        "operations.registry": ("operation",),
+    },
+)

@@ -13,8 +13,9 @@ nothing; aiohttp comes with Emulator and serve.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from batchq.core.lazily import lazily
 
 if TYPE_CHECKING:
     from batchq.emulator.answers import expected_embedding, expected_json, expected_text, prompt_key
@@ -37,22 +38,13 @@ __all__ = [
     "serve",
 ]
 
-_HOME = {
-    "Emulator": "server",
-    "EmulatorOptions": "options",
-    "Fault": "faults",
-    "Limits": "limits",
-    "Window": "limits",
-    "expected_embedding": "answers",
-    "expected_json": "answers",
-    "expected_text": "answers",
-    "parse_fault": "faults",
-    "prompt_key": "answers",
-    "serve": "server",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__,
+    {
+        "answers": ("expected_embedding", "expected_json", "expected_text", "prompt_key"),
+        "faults": ("Fault", "parse_fault"),
+        "limits": ("Limits", "Window"),
+        "options": ("EmulatorOptions",),
+        "server": ("Emulator", "serve"),
+    },
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from batchq.core.lazily import lazily
 
 if TYPE_CHECKING:
     from batchq.formats.addresses import is_address, is_database, masked
@@ -13,27 +14,6 @@ if TYPE_CHECKING:
     from batchq.formats.spec import FORMATS, OUTPUT_FORMATS, InputSpec
     from batchq.formats.template import Template
     from batchq.formats.writers import Destination, Written, check_destination, result_line, write
-
-_HOMES = {
-    "FORMATS": "spec",
-    "OUTPUT_FORMATS": "spec",
-    "Destination": "writers",
-    "InputSpec": "spec",
-    "Reading": "reading",
-    "Template": "template",
-    "Written": "writers",
-    "check_destination": "writers",
-    "inspect": "files",
-    "is_address": "addresses",
-    "is_database": "addresses",
-    "item_from": "items",
-    "load": "files",
-    "masked": "addresses",
-    "read": "reading",
-    "result_line": "writers",
-    "row_id": "items",
-    "write": "writers",
-}
 
 __all__ = [
     "FORMATS",
@@ -56,8 +36,15 @@ __all__ = [
     "write",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "addresses": ("is_address", "is_database", "masked"),
+        "files": ("inspect", "load"),
+        "items": ("item_from", "row_id"),
+        "reading": ("Reading", "read"),
+        "spec": ("FORMATS", "OUTPUT_FORMATS", "InputSpec"),
+        "template": ("Template",),
+        "writers": ("Destination", "Written", "check_destination", "result_line", "write"),
+    },
+)
