@@ -27,8 +27,8 @@ COMMANDS = {
     "quotas": ("quotas", "See how much of each quota is used; change limits."),
     "workers": ("workers", "Show who is alive, what each consumes and holds."),
     "server": ("server", "Start, stop or look at the embedded server."),
-    "worker": ("worker", "Run a Celery worker of the fleet."),
-    "flower": ("flower", "Show jobs, dead letters and workers in the browser."),
+    "worker": ("celery", "Run a Celery worker of the fleet."),
+    "flower": ("celery", "Show jobs, dead letters and workers in the browser."),
     "emulator": ("emulator", "Run a local Gemini API."),
     "doctor": ("doctor", "Check settings, server, provider and fleet."),
 }

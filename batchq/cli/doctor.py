@@ -51,7 +51,7 @@ def doctor_command(ask: bool, as_json: bool) -> int:
 def _findings(settings: Settings, ask: bool) -> Iterator[Finding]:
     from batchq import safety, wiring
     from batchq.cli import checks
-    from batchq.cli.worker import POOL, SLOTS
+    from batchq.cli.celery import POOL, SLOTS
     from batchq.dispatch import PREFETCH
     from batchq.errors import BatchqError, ConfigurationError
 

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from batchq.cli import COMMANDS, batchq, main
+from batchq.cli.celery import worker_arguments
 from batchq.cli.options import JobOptions, read_deadline
-from batchq.cli.worker import worker_arguments
 
 HEAVY = ("celery", "kombu", "redis", "google.genai", "pydantic", "rich", "aiohttp", "gevent")
 GROUPS = {"dlq": ("list", "show", "redrive", "purge", "export"), "server": ("start", "stop", "status")}
