@@ -18,7 +18,7 @@ from batchq.errors import InputError
 
 if TYPE_CHECKING:
     from batchq.client import Client
-    from batchq.core.records import DeadLetter
+    from batchq.core.records import Attempt, DeadLetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +242,17 @@ def _line(letter: DeadLetter) -> str:
     return "  ".join([*(one_line(part, 60) for part in parts), one_line(letter.error.message, 160)])
 
 
+def _attempt(attempt: Attempt) -> str:
+    from batchq.core.summary import milliseconds
+
+    if attempt.is_redrive:
+        return attempt.error.message
+    return f"after {milliseconds(attempt.duration_ms)}: {attempt.error.status}: {attempt.error.message}"
+
+
 def _whole(letter: DeadLetter) -> list[tuple[str, str]]:
     from batchq.cli.say import to_json
-    from batchq.core.summary import count, milliseconds
+    from batchq.core.summary import count
 
     rows = [
         ("job", letter.job_id),
@@ -254,10 +262,7 @@ def _whole(letter: DeadLetter) -> list[tuple[str, str]]:
         ("error", f"{letter.error.code or ''} {letter.reason}: {letter.error.message}".strip()),
         ("attempts", str(letter.attempts)),
     ]
-    rows += [
-        ("history", f"after {milliseconds(one.duration_ms)}: {one.error.status}: {one.error.message}")
-        for one in letter.history
-    ]
+    rows += [("history", _attempt(one)) for one in letter.history]
     text = to_json(letter.input)
     rows.append(
         ("input", text if len(text) <= 2_000 else f"{text[:2_000]}… ({count(len(text), 'character')})")

@@ -104,9 +104,13 @@ class Answer:
     model: str | None = None
 
 
+REDRIVEN = "REDRIVEN"  # status of the line that take.lua puts first in the history of a redriven item
+KEPT_ATTEMPTS = 20  # lines of a history that outlive a redrive, the newest
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One line of an item's history: a call that did not end well."""
+    """One line of an item's history: a call that did not end well, or the redrive after the calls before it."""
 
     at_ms: int  # Unix time
     duration_ms: int
@@ -118,6 +122,23 @@ class Attempt:
     @classmethod
     def from_wire(cls, raw: list[Any]) -> Attempt:
         return cls(int(raw[0]), int(raw[1]), ErrorInfo(int(raw[2]), str(raw[3]), str(raw[4])))
+
+    @property
+    def is_redrive(self) -> bool:
+        return self.error.status == REDRIVEN
+
+
+History = tuple[Attempt, ...]
+
+
+def joined(earlier: History, later: History) -> History:
+    """An item's history over its redrives. `later` begins with the last one, else there was none; `earlier` may
+    hold `later` already."""
+    if not later or not later[0].is_redrive:
+        return later
+    if earlier[-len(later) :] == later:
+        return earlier
+    return (*earlier, *later)[-KEPT_ATTEMPTS:]
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,11 +83,10 @@ def _can_go_again(found: StoredResult) -> bool:
 def _send_back(walk: Walk, spec: JobSpec, found: StoredResult) -> bool:
     ended = walk.jobs.state(spec.id) in ENDED
     change = json.dumps({"change": "redrive", "by": BY, "why": "its job had ended"})[1:-1] if ended else ""
-    kind = found.outcome.error.status if found.outcome and found.outcome.error else ""
     done = walk.items.redrive(
         spec.id,
         found.lane,
-        [(found.position, found.shard, kind)],
+        [found.redrive()],
         first=ended,
         change=change,
         lanes=len(spec.lanes),

@@ -11,6 +11,7 @@ from batchq.core.records import DeadLetter, ErrorInfo
 from batchq.errors import Conflict, NotFound
 from batchq.flow.walk import Walk
 from batchq.store.job_record import JobSpec
+from batchq.store.leases import RedriveRequest
 from batchq.store.outcomes import StoredResult
 
 SLICE = 1_000  # items of one call to the store
@@ -61,7 +62,7 @@ def redrive(walk: Walk, choice: Choice, *, by: str) -> int:
 
 def _redrive_job(walk: Walk, spec: JobSpec, choice: Choice, by: str) -> int:
     done, first = 0, True
-    pending: dict[int, list[tuple[int, int, str]]] = {}
+    pending: dict[int, list[RedriveRequest]] = {}
 
     def flush(lane: int) -> None:
         nonlocal done, first
@@ -79,7 +80,7 @@ def _redrive_job(walk: Walk, spec: JobSpec, choice: Choice, by: str) -> int:
         if letter.refused_before_any_call:
             continue  # nothing there can be sent: the input has to be corrected and submitted again
         lane = pending.setdefault(stored.lane, [])
-        lane.append((stored.position, stored.shard, letter.reason))
+        lane.append(stored.redrive())
         if len(lane) >= SLICE:
             flush(stored.lane)
     for lane_no in list(pending):

@@ -9,7 +9,7 @@ from typing import Any
 
 import zstandard
 
-from batchq.core.records import Outcome
+from batchq.core.records import Attempt, History, Outcome
 
 LEVEL = 3  # of zstd; higher levels cost more CPU an item than the memory they save is worth
 
@@ -89,6 +89,14 @@ def pack_outcome(outcome: Outcome) -> bytes:
 def raw_outcome(blob: bytes) -> bytes:
     """The JSON text of an outcome, compressed or not."""
     return blob if blob[:1] == b"{" else decompress(blob)
+
+
+def pack_history(history: History) -> bytes:
+    return compress(dump([attempt.wire() for attempt in history]))
+
+
+def unpack_history(blob: bytes) -> History:
+    return tuple(Attempt.from_wire(line) for line in json.loads(decompress(blob)))
 
 
 def pack_outcomes(texts: Sequence[bytes]) -> bytes:

@@ -16,6 +16,7 @@ from batchq.store.leases import (
     ClaimRequest,
     Healed,
     Lease,
+    RedriveRequest,
     Released,
     ReleaseRequest,
     Settled,
@@ -168,18 +169,20 @@ class ItemStore:
         self,
         job_id: str,
         lane: int,
-        items: Sequence[tuple[int, int, str]],
+        requests: Sequence[RedriveRequest],
         *,
         first: bool,
         change: str,
         lanes: int,
     ) -> int:
-        """Send dead letters back as pending. `items` are position, shard and error kind. Returns how many were."""
+        """Send dead letters back as pending. Returns how many were."""
         keys = self._db.job_keys(job_id)
-        used = [keys.job, keys.states, keys.results, keys.log, keys.lane(lane)]
+        used = [keys.job, keys.states, keys.results, keys.log, keys.lane(lane), keys.past]
         rest = [key for key in keys.all(lanes) if key not in used]
-        flat = [part for item in items for part in item]
-        args: list[Arg] = [self._db.now_arg, SCHEMA, int(first), change, *flat]
+        args: list[Arg] = [self._db.now_arg, SCHEMA, int(first), change]
+        for one in requests:
+            past = codec.pack_history(one.history) if one.history else ""
+            args += (one.position, one.shard, one.kind, past)
         # On the agenda before and after: before, should this process die in between; after, should a sweeper
         # have looked in between and found the job ended still.
         put_on_agenda = ("ZADD", self._db.keys.due, self._db.server_ms(), job_id)

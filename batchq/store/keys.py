@@ -50,6 +50,10 @@ class JobKeys:
         return self._key("res")  # HASH, position -> outcome not yet compacted
 
     @property
+    def past(self) -> str:
+        return self._key("past")  # HASH, position -> history before a redrive, until its shard is compacted
+
+    @property
     def flight(self) -> str:
         return self._key("fl")  # HASH, position -> entry of an item in flight
 
@@ -91,6 +95,7 @@ class JobKeys:
         fixed = [self.job, self.shards, self.states, self.input, self.output, self.files, self.results]
         return [
             *fixed,
+            self.past,
             self.flight,
             self.slow,
             self.log,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from batchq.core.lifecycle import ItemByte
-from batchq.core.records import Attempt, Usage
+from batchq.core.records import Attempt, History, Usage
 
 NO_USAGE = Usage()
 
@@ -51,7 +51,7 @@ class Lease:
     crashes: int
     limited: int  # refusals for rate so far
     waited_ms: int
-    history: tuple[Attempt, ...]
+    history: History
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +119,13 @@ class Healed:
     cancelled: int = 0
     lost_calls: int = 0
     shards: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RedriveRequest:
+    """A dead letter to send back. `history` is kept for it where its shard's blob does not have it."""
+
+    position: int
+    shard: int
+    kind: str  # of its error
+    history: History = ()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from batchq.core.lifecycle import DEAD_LETTERS, SETTLED, STATE_OF_BYTE, ItemByte, ItemState
-from batchq.core.records import ErrorInfo, Outcome
+from batchq.core.records import ErrorInfo, History, Outcome, joined
 from batchq.errors import NotFound
 from batchq.store import codec
 from batchq.store.database import Database
 from batchq.store.inputs import SHARD_ENTRY, InputStore, ShardRow
 from batchq.store.keys import SCHEMA
+from batchq.store.leases import RedriveRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,13 @@ class StoredResult:
     state: ItemState
     input: dict[str, object]
     outcome: Outcome | None
+    compacted: bool  # the outcome is in its shard's blob
+
+    def redrive(self) -> RedriveRequest:
+        outcome = self.outcome
+        kind = outcome.error.status if outcome is not None and outcome.error is not None else ""
+        history = outcome.history if outcome is not None and not self.compacted else ()
+        return RedriveRequest(self.position, self.shard, kind, history)
 
 
 CANCELLED = Outcome(ItemState.CANCELLED, error=ErrorInfo(0, "CANCELLED", "the job was cancelled first"))
@@ -107,11 +116,12 @@ class OutcomeStore:
         positions = range(base, base + n)
         # states before loose, so that what is seen settled has its outcome; loose before packed, because a
         # compaction in between moves outcomes from the first to the second
-        blob, states, loose, packed = self._db.batch(
+        blob, states, loose, past, packed = self._db.batch(
             [
                 ("HGET", keys.input, number),
                 ("GETRANGE", keys.states, base, base + n - 1),
                 ("HMGET", keys.results, *positions),
+                ("HMGET", keys.past, *positions),
                 ("HGET", keys.output, number),
             ]
         )
@@ -120,7 +130,8 @@ class OutcomeStore:
         shard = codec.unpack_shard(number, blob)
         compacted = codec.unpack_outcomes(packed) if packed else [None] * n
         for index, (item, byte) in enumerate(zip(shard.items, states.decode(), strict=True)):
-            outcome, state = _outcome(byte, loose[index], compacted[index]), STATE_OF_BYTE[byte]
+            outcome = _outcome(byte, loose[index], past[index], compacted[index])
+            state = STATE_OF_BYTE[byte]
             if outcome is not None:
                 state = outcome.status
             elif state in SETTLED:
@@ -134,6 +145,7 @@ class OutcomeStore:
                 state=state,
                 input=item.input,
                 outcome=outcome,
+                compacted=loose[index] is None,
             )
 
     def compact(self, job_id: str, number: int) -> bool:
@@ -148,10 +160,11 @@ class OutcomeStore:
             return False
         base, n = int(entry[:12]), int(entry[12:17])
         # loose before packed: another compaction in between moves outcomes from the first to the second
-        states, loose, packed = self._db.batch(
+        states, loose, past, packed = self._db.batch(
             [
                 ("GETRANGE", keys.states, base, base + n - 1),
                 ("HMGET", keys.results, *range(base, base + n)),
+                ("HMGET", keys.past, *range(base, base + n)),
                 ("HGET", keys.output, number),
             ]
         )
@@ -160,13 +173,10 @@ class OutcomeStore:
         if len(states) < n or any(byte not in b"SFDX" for byte in states):
             return False
         compacted = codec.unpack_outcomes(packed) if packed else [None] * n
-        texts = [
-            codec.raw_outcome(one) if one is not None else codec.dump(old)
-            for one, old in zip(loose, compacted, strict=True)
-        ]
+        texts = [_outcome_text(*one) for one in zip(loose, past, compacted, strict=True)]
         reply = self._db.run(
             "compact",
-            [keys.job, keys.states, keys.output, keys.results],
+            [keys.job, keys.states, keys.output, keys.results, keys.past],
             [SCHEMA, number, version or b"0", base, n, codec.pack_outcomes(texts)],
         )
         return bool(reply[0] == b"ok")
@@ -186,12 +196,34 @@ class OutcomeStore:
         return found
 
 
-def _outcome(byte: str, loose: bytes | None, compacted: Mapping[str, object] | None) -> Outcome | None:
+def _outcome(
+    byte: str, loose: bytes | None, past: bytes | None, compacted: Mapping[str, Any] | None
+) -> Outcome | None:
     """The outcome in force. The state decides: after a redrive an older one may still lie in the shard's blob."""
     if byte == ItemByte.CANCELLED:
         return CANCELLED
     if byte not in (ItemByte.SUCCEEDED, ItemByte.FAILED, ItemByte.DEAD_LETTER):
         return None
     if loose is not None:
-        return Outcome.from_wire(json.loads(codec.raw_outcome(loose)))
+        return _whole(loose, past, compacted)
     return Outcome.from_wire(compacted) if compacted is not None else None
+
+
+def _whole(loose: bytes, past: bytes | None, compacted: Mapping[str, Any] | None) -> Outcome:
+    """A loose outcome with what came before its redrive: kept aside, else in the shard's blob still."""
+    outcome = Outcome.from_wire(json.loads(codec.raw_outcome(loose)))
+    earlier: History = ()
+    if past is not None:
+        earlier = codec.unpack_history(past)
+    elif compacted is not None:
+        earlier = Outcome.from_wire(compacted).history
+    return replace(outcome, history=joined(earlier, outcome.history))
+
+
+def _outcome_text(loose: bytes | None, past: bytes | None, compacted: Mapping[str, Any] | None) -> bytes:
+    """An outcome as its shard's blob holds it, JSON."""
+    if loose is None:
+        return codec.dump(compacted)
+    if past is None and compacted is None:
+        return codec.raw_outcome(loose)
+    return codec.dump(_whole(loose, past, compacted).wire())

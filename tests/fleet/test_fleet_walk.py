@@ -106,15 +106,23 @@ def test_a_redrive_opens_a_finished_job_and_its_counts_and_results_come_right(
     fleet: Fleet, client: Client
 ) -> None:
     fleet.start()
-    rows = [*items(10), Item("bad", {"n": 99, "fail": 1, "error": "refused"}), *[Item("last", {"n": 7})]]
+    rows = [*items(10), Item("bad", {"n": 99, "fail": 2, "error": "refused"}), *[Item("last", {"n": 7})]]
     job = client.submit(rows, operation="work")
     assert job.wait(60).failed == 1
     (letter,) = client.dead_letters(job.id)
     assert (letter.id, letter.reason, letter.attempts) == ("bad", "INVALID_ARGUMENT", 1)
     assert client.redrive(job.id) == 1
+    assert job.wait(60).failed == 1
+    (letter,) = client.dead_letters(job.id)
+    told = ["INVALID_ARGUMENT", "REDRIVEN", "INVALID_ARGUMENT"]
+    assert [attempt.error.status for attempt in letter.history] == told, "no call is forgotten"
+    assert client.redrive(job.id) == 1
     record = job.wait(60)
     assert (record.state, record.succeeded, record.failed, record.errors) == (JobState.COMPLETED, 12, 0, {})
-    assert [result.id for result in job.results()] == [row.id for row in rows]
+    results = {result.id: result for result in job.results()}
+    assert list(results) == [row.id for row in rows]
+    history = results["bad"].outcome.history
+    assert [attempt.error.status for attempt in history] == [*told, "REDRIVEN"]
     assert list(client.dead_letters(job.id)) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -241,7 +242,7 @@ class World:
                 one.position,
                 one.nonce,
                 byte,
-                codec.pack_outcome(outcome(byte, text)),
+                codec.pack_outcome(replace(outcome(byte, text), history=one.history)),
                 None if duration_ms is None else bucket_of(duration_ms),
                 duration_ms or 0,
                 usage,
@@ -304,7 +305,7 @@ class World:
     def redrive(self, *positions: int, first: bool = True, lane: int = 0) -> int:
         """As an operator does it: dead letters with their shard and kind, as the results show them."""
         found = {one.position: one for one in self.results()}
-        items = [(at, found[at].shard, _kind(found[at])) for at in positions]
+        items = [found[at].redrive() for at in positions]
         change = '"change": "redrive", "by": "person", "why": ""' if first else ""
         return self.items.redrive(
             self.spec.id, lane, items, first=first, change=change, lanes=len(self.spec.lanes)
@@ -376,7 +377,3 @@ class World:
         """The whole server, byte for byte."""
         names = sorted(self.database.command("KEYS", "*"))
         return {name: self.database.command("DUMP", name) for name in names}
-
-
-def _kind(result: StoredResult) -> str:
-    return result.outcome.error.status if result.outcome and result.outcome.error else ""

@@ -44,7 +44,15 @@ from batchq.store import codec
 from batchq.store.database import Arg
 from batchq.store.jobs import FINISHER_STALE_MS
 from batchq.store.keys import GlobalKeys
-from batchq.store.leases import ClaimRequest, Lease, ReleaseKind, ReleaseRequest, SettleRequest, Verdict
+from batchq.store.leases import (
+    ClaimRequest,
+    Lease,
+    RedriveRequest,
+    ReleaseKind,
+    ReleaseRequest,
+    SettleRequest,
+    Verdict,
+)
 
 SHARDS = [(0, (0, 1, 4)), (1, (2, 3)), (0, (5, 7, 8)), (1, (6,)), (0, (9,))]
 UNSENDABLE = 4  # an ordinal
@@ -342,7 +350,7 @@ class History(RuleBasedStateMachine):
     @rule(lane=lanes, first=st.booleans(), keep=st.sets(st.integers(0, 9)))
     def somebody_redrives(self, lane: int, first: bool, keep: set[int]) -> None:
         chosen = [item for item in self.model.items if item.lane == lane and item.position not in keep]
-        items = [(item.position, item.shard, item.kind) for item in chosen]
+        items = [RedriveRequest(item.position, item.shard, item.kind) for item in chosen]
 
         def redrive() -> int:
             return self.items.redrive(self.spec.id, lane, items, first=first, change="", lanes=2)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import pytest
-from store_world import DAY_MS, STALE_MS, World
+from store_world import DAY_MS, LEASE_MAX_MS, STALE_MS, World
 
 from batchq.core.lifecycle import ENDED, HoldCause, ItemByte, ItemState, JobState
+from batchq.core.records import KEPT_ATTEMPTS
 from batchq.errors import BatchqError, Conflict, NewerData, NotFound
 from batchq.store.job_record import Lane
 from batchq.store.jobs import FINISHER_STALE_MS
 from batchq.store.keys import SCHEMA
-from batchq.store.leases import ClaimRequest, Lease, ReleaseKind, Verdict
+from batchq.store.leases import ClaimRequest, Lease, RedriveRequest, ReleaseKind, Verdict
 
 LANES = [Lane(0, "generate", "model")]
 
@@ -370,7 +372,7 @@ def test_the_script_itself_refuses_a_blob_for_an_open_shard(world: World) -> Non
     world.store([(0, range(2))])
     world.settle(world.leases(world.take())[0])
     keys = world.database.job_keys("job")
-    names = [keys.job, keys.states, keys.output, keys.results]
+    names = [keys.job, keys.states, keys.output, keys.results, keys.past]
     assert world.database.run("compact", names, [SCHEMA, 0, "0", 0, 2, b"blob"]) == [b"changed"]
     assert world.texts() == ["answer", None]
 
@@ -435,7 +437,7 @@ def test_two_compactions_at_once_lose_nothing(world: World) -> None:
             database.meanwhile = None  # type: ignore[attr-defined]
             assert world.outcomes.compact("job", 0)
 
-    for step in range(1, 6):  # before each of the five commands that a compaction reads with
+    for step in range(1, 7):  # before each of the six commands that a compaction reads with
         calls = 0
         world.redrive()
         database.meanwhile = other_compaction  # type: ignore[attr-defined]
@@ -476,7 +478,7 @@ def test_a_reader_sees_every_outcome_whatever_happens_between_its_commands(
         if change == "compact":
             assert world.outcomes.compact("job", 0)
             return
-        items = [(1, 0, "INVALID_ARGUMENT")]
+        items = [RedriveRequest(1, 0, "INVALID_ARGUMENT")]
         assert world.items.redrive("job", 0, items, first=True, change="", lanes=1) == 1
         if change == "redrive and settle":
             world.settle(world.leases(world.take())[1], text="new")
@@ -547,7 +549,7 @@ def test_what_expired_is_gone_for_every_caller_and_leaves_nothing_behind(world: 
     world.finished_with(ItemByte.FAILED, retention_ms=DAY_MS)
     world.database.command("DEL", *world.database.job_keys("job").all(1))
     with pytest.raises(NotFound):
-        world.items.redrive("job", 0, [(0, 0, "X")], first=True, change="", lanes=1)
+        world.items.redrive("job", 0, [RedriveRequest(0, 0, "X")], first=True, change="", lanes=1)
     with pytest.raises(NotFound):
         world.jobs.hold("job", HoldCause.PERSON, "", "person")
     assert world.take().positions == ()
@@ -563,6 +565,68 @@ def test_what_expired_is_gone_for_every_caller_and_leaves_nothing_behind(world: 
     world.jobs.forget("job")
     assert list(world.jobs.each()) == []
     assert world.everything() == {}
+
+
+@pytest.mark.parametrize("compacted", list(product([True, False], repeat=3)))
+def test_an_items_history_outlives_its_redrives(world: World, compacted: tuple[bool, ...]) -> None:
+    world.store([(0, range(2))])
+    world.settle(world.leases(world.take())[1], text="kept")
+    world.go_on(LEASE_MAX_MS + 1)
+    world.heal()
+    told: list[str] = []
+    for end, compacts in enumerate(compacted):
+        world.release(one_more_call(world), ReleaseKind.RETRY, error=f"call {end}")
+        told.append(f"call {end}")
+        world.settle(one_more_call(world), byte=ItemByte.FAILED)
+        assert lines(world) == told
+        if compacts:
+            assert world.outcomes.compact("job", 0)
+            assert lines(world) == told
+        world.redrive(0)
+        told.append("sent back by a redrive")
+    world.settle(one_more_call(world), text="at last")
+    assert lines(world) == told
+    assert world.outcomes.compact("job", 0)
+    assert lines(world) == told
+    assert world.texts() == ["at last", "kept"]
+    assert not world.database.command("EXISTS", world.database.job_keys("job").past)
+
+
+def test_poison_keeps_the_history_from_before_its_redrive(world: World) -> None:
+    world.store([(0, range(1))])
+    world.release(one_more_call(world), ReleaseKind.RETRY, error="before")
+    world.settle(one_more_call(world), byte=ItemByte.DEAD_LETTER)
+    world.redrive(0)
+    world.release(one_more_call(world), ReleaseKind.RETRY, error="after")
+    one_more_call(world)
+    world.go_on(LEASE_MAX_MS + 1)
+    assert world.heal(max_crashes=1).poisoned == 1
+    assert lines(world) == ["before", "sent back by a redrive", "after"]
+
+
+def test_of_a_long_history_the_newest_lines_are_kept(world: World) -> None:
+    world.store([(0, range(1))])
+    for end in range(KEPT_ATTEMPTS):
+        world.release(one_more_call(world), ReleaseKind.RETRY, error=f"call {end}")
+        world.settle(one_more_call(world), byte=ItemByte.FAILED)
+        if end % 3:
+            assert world.outcomes.compact("job", 0)
+        world.redrive(0)
+    world.settle(one_more_call(world))
+    told = lines(world)
+    assert len(told) == KEPT_ATTEMPTS
+    assert told[-2:] == [f"call {KEPT_ATTEMPTS - 1}", "sent back by a redrive"]
+
+
+def one_more_call(world: World) -> Lease:
+    (position,) = (take := world.take()).positions
+    return world.lease(position, take.ticket)
+
+
+def lines(world: World) -> list[str]:
+    outcome = world.results()[0].outcome
+    assert outcome is not None
+    return [line.error.message for line in outcome.history]
 
 
 # -- a newer batchq's data ------------------------------------------------------------------------------------
@@ -590,7 +654,7 @@ def test_what_a_newer_batchq_stored_is_left_alone_by_every_call(world: World) ->
         lambda: world.jobs.unhold("job", None, "person"),
         lambda: world.jobs.cancel("job", by="person"),
         lambda: world.jobs.delete("job"),
-        lambda: world.items.redrive("job", 0, [(0, 0, "X")], first=True, change="", lanes=1),
+        lambda: world.items.redrive("job", 0, [RedriveRequest(0, 0, "X")], first=True, change="", lanes=1),
     ]
     for refused in refusals:
         with pytest.raises(NewerData):

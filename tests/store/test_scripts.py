@@ -248,7 +248,7 @@ def test_every_call_of_the_walk_brings_as_many_keys_and_arguments_as_the_headers
 ) -> None:
     """CheckedDatabase compares at each call; here every script of the job store is called, groups filled."""
     called: set[str] = set()
-    widths = {"claim": 4, "mark_begun": 2, "release": 11, "settle": 11, "redrive": 3, "put_shard": 3}
+    widths = {"claim": 4, "mark_begun": 2, "release": 11, "settle": 11, "redrive": 4, "put_shard": 3}
 
     def note(script: str, keys: object, args: object) -> bool:
         called.add(script)

@@ -4,6 +4,7 @@
 -- KEYS[2]  states   STRING  one byte an item
 -- KEYS[3]  output   HASH    shard -> compressed outcomes
 -- KEYS[4]  results  HASH    position -> outcome not yet compacted
+-- KEYS[5]  past     HASH    position -> history before a redrive, until its shard is compacted
 -- ARGV[1]  schema   of the caller
 -- ARGV[2]  k        number of the shard
 -- ARGV[3]  version  of the shard when the caller began to read; "0" before any redrive
@@ -13,7 +14,7 @@
 --
 -- Returns  {"ok"} | {"changed"}   redriven since, or an item is open: nothing is written
 --                 | {"gone"} | {"newer"}
-local job, states, output, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local job, states, output, results, past = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local schema, k, version, base, n, blob = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local record = redis.call("HMGET", job, "v", "ver:" .. k)
 if not record[1] then return { "gone" } end
@@ -28,6 +29,7 @@ for pos = base, base + n - 1 do
   positions[#positions + 1] = string.format("%.0f", pos)
   if #positions == 1000 or pos == base + n - 1 then
     redis.call("HDEL", results, unpack(positions))
+    redis.call("HDEL", past, unpack(positions))
     positions = {}
   end
 end

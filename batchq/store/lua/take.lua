@@ -22,6 +22,7 @@ local job, shards, states, flight, lane, back = KEYS[1], KEYS[2], KEYS[3], KEYS[
 local now = clock_ms(ARGV[1])
 local schema, dark, lane_no, most, window = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local SCAN = 65536 -- bytes of `states` looked at for redriven items in one call
+local REDRIVEN = "[[" .. int(now) .. ',0,0,"REDRIVEN","sent back by a redrive"]]' -- the history it begins with
 local MOST = 3000 -- items a call, whatever is asked: unpack() of two values each ends at 8000
 
 local record = redis.call("HMGET", job, "v", "state", "holds", "cancel")
@@ -64,7 +65,9 @@ local function take_from(base, n, offset, byte, k)
     local found = string.find(bytes, byte, at, true)
     if not found then at = #bytes + 1 break end
     changed[#changed + 1] = found
-    dispatch(int(base + offset + found - 1), flight_new(lane_no, int(k)))
+    local entry = flight_new(lane_no, int(k))
+    if byte == "r" then entry.history = REDRIVEN end
+    dispatch(int(base + offset + found - 1), entry)
     at = found + 1
   end
   if #changed > 0 then
