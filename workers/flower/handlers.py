@@ -23,7 +23,6 @@ from workers.flower import reader
 from workers.flower.reader import Page, Reader, Slice
 
 THREADS = 2
-JOBS_EVERY_MS, LETTERS_EVERY_MS = 2_000, 5_000  # between two polls of a page
 
 _readers = ThreadPoolExecutor(THREADS, thread_name_prefix="batchq-pages")
 _making = threading.Lock()
@@ -45,25 +44,36 @@ def _reader() -> Reader:
 # -- pages -------------------------------------------------------------------------------------------------------
 
 
-class JobsPage(BaseHandler):  # type: ignore[misc]
+class _LivePage(BaseHandler):  # type: ignore[misc]
+    """A table that asks for its rows again and again; its data are at the address called `tab` and `_data`."""
+
+    tab: str  # its name among Flower's addresses
+    template: str
+    title: str
+    about: str
+    every_ms: int  # between two polls
+
     @web.authenticated
     def get(self) -> None:
         self.render(
-            "jobs.html",
-            data_url=self.reverse_url("batchq_jobs_data"),
-            letters_url=self.reverse_url("batchq_dead_letters"),
-            every_ms=JOBS_EVERY_MS if self.application.options.auto_refresh else 0,
+            self.template,
+            tab=self.tab,
+            title=self.title,
+            about=self.about,
+            every_ms=self.every_ms if self.application.options.auto_refresh else 0,
         )
 
 
-class DeadLettersPage(BaseHandler):  # type: ignore[misc]
-    @web.authenticated
-    def get(self) -> None:
-        self.render(
-            "dead_letters.html",
-            data_url=self.reverse_url("batchq_dead_letters_data"),
-            every_ms=LETTERS_EVERY_MS if self.application.options.auto_refresh else 0,
-        )
+class JobsPage(_LivePage):
+    tab, template = "batchq_jobs", "jobs.html"
+    title, about = "Jobs", "Jobs"
+    every_ms = 2_000
+
+
+class DeadLettersPage(_LivePage):
+    tab, template = "batchq_dead_letters", "dead_letters.html"
+    title, about = "Dead letters", "Items that did not succeed"
+    every_ms = 5_000
 
 
 # -- data --------------------------------------------------------------------------------------------------------
@@ -72,13 +82,18 @@ class DeadLettersPage(BaseHandler):  # type: ignore[misc]
 class _Answers:
     """What the data handlers share, whichever of Flower's classes they build on."""
 
-    async def answer(self: Any, read: Callable[..., Page], **filters: str | None) -> None:
+    read: Callable[..., Page]
+    filters: tuple[str, ...]  # arguments that `read` takes
+
+    @web.authenticated
+    async def get(self: Any) -> None:
         """Answer with a page of rows as JSON, or with what went wrong: 400, 404, or 503 for the store."""
         self.set_header("Cache-Control", "no-store")
         try:
             which = Slice(self.whole("offset", 0), self.whole("limit", reader.PAGE))
+            filters = {name: self.given(name) for name in self.filters}
             page = await asyncio.get_running_loop().run_in_executor(
-                _readers, lambda: read(_reader(), which, **filters)
+                _readers, lambda: self.read(_reader(), which, **filters)
             )
         except BatchqError as exc:
             self.set_status(_status_of(exc))
@@ -113,37 +128,25 @@ class JobsData(_Answers, BaseHandler):  # type: ignore[misc]
     """Rows of the Jobs page."""
 
     read = staticmethod(partial(Reader.jobs, row=reader.job_row))
-
-    @web.authenticated
-    async def get(self) -> None:
-        await self.answer(self.read, state=self.given("state"))
+    filters = ("state",)
 
 
 class DeadLettersData(_Answers, BaseHandler):  # type: ignore[misc]
     """Rows of the Dead letters page."""
 
     read = staticmethod(partial(Reader.dead_letters, row=reader.letter_row))
-
-    @web.authenticated
-    async def get(self) -> None:
-        await self.answer(self.read, job_id=self.given("job_id"), reason=self.given("reason"))
+    filters = ("job_id", "reason")
 
 
 class JobsApi(_Answers, BaseApiHandler):  # type: ignore[misc]
     """Jobs for programs: exact texts, and the rule of Flower's API that there is a login at all."""
 
     read = staticmethod(partial(Reader.jobs, row=reader.job_document))
-
-    @web.authenticated
-    async def get(self) -> None:
-        await self.answer(self.read, state=self.given("state"))
+    filters = ("state",)
 
 
 class DeadLettersApi(_Answers, BaseApiHandler):  # type: ignore[misc]
     """Dead letters for programs."""
 
     read = staticmethod(partial(Reader.dead_letters, row=reader.letter_document))
-
-    @web.authenticated
-    async def get(self) -> None:
-        await self.answer(self.read, job_id=self.given("job_id"), reason=self.given("reason"))
+    filters = ("job_id", "reason")

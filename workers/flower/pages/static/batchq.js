@@ -173,8 +173,8 @@
   }
 
   const kinds = {
-    jobs: { rows: jobs, none: "No jobs yet.", noneFound: "No jobs match." },
-    letters: {
+    batchq_jobs: { rows: jobs, none: "No jobs yet.", noneFound: "No jobs match." },
+    batchq_dead_letters: {
       rows: (data) => data.map(letter_row),
       none: "No dead letters.",
       noneFound: "No dead letters match.",
