@@ -18,7 +18,7 @@ from batchq.core.forks import whole_before_fork
 from batchq.core.lifecycle import ENDED, HoldCause, ItemState, JobState
 from batchq.core.records import DeadLetter, Item, JobRecord, JobStatus, Result, Slow
 from batchq.errors import Complaint, StoreUnavailable, WaitTimeout
-from batchq.flow.cancel import cancel
+from batchq.flow.cancel import cancel, delete
 from batchq.flow.forecast import with_eta
 from batchq.flow.quotas import Quotas
 from batchq.flow.redrive import Choice, dead_letters, purge, redrive
@@ -264,8 +264,8 @@ class Client:
         return changed
 
     def delete(self, job_id: str) -> None:
-        """Remove every trace of an ended job. Raises NotFound, Conflict (it runs)."""
-        self.walk.jobs.delete(job_id)
+        """Remove every trace of an ended job. Raises NotFound, Conflict (it has not ended)."""
+        delete(self.walk, job_id)
 
     def dead_letters(
         self,

@@ -1,7 +1,8 @@
-"""Cancel a job: nothing more goes out; what is in flight may still settle."""
+"""Cancel a job: nothing more goes out; what is in flight may still settle. Delete one that has ended."""
 
 from __future__ import annotations
 
+from batchq.core.lifecycle import JobState
 from batchq.errors import InputError
 from batchq.flow.advance import advance
 from batchq.flow.submission import JOB_ID
@@ -18,3 +19,11 @@ def cancel(walk: Walk, job_id: str, *, by: str) -> bool:
     changed = walk.jobs.cancel(job_id, by=by)
     advance(walk, job_id)
     return changed
+
+
+def delete(walk: Walk, job_id: str) -> None:
+    """Remove every trace of a job. Raises NotFound, NewerData, Conflict (it has not ended), StoreUnavailable."""
+    if walk.jobs.state(job_id) is JobState.CANCELLED:
+        advance(walk, job_id)  # with nothing in flight it ends now, whether or not a worker lives
+    walk.jobs.delete(job_id)
+    walk.specs.drop(job_id)

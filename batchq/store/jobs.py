@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from batchq.core.forecast import Pace
 from batchq.core.lifecycle import ENDED, HoldCause, JobState
 from batchq.core.records import JobRecord
+from batchq.core.summary import count
 from batchq.errors import BatchqError, Conflict, NewerData, NotFound
 from batchq.store.database import Database
 from batchq.store.job_record import (
@@ -131,7 +132,8 @@ class JobStore:
         """Drop what a broken-off submission left; with a nonce only when it is still that one's."""
         state, owner = self._db.command("HMGET", self._db.job_keys(job_id).job, "state", "sub")
         if state == b"receiving" and (submission is None or owner == submission.encode()):
-            self._drop(job_id)
+            self._db.command("UNLINK", *self._db.job_keys(job_id).all(MAX_LANES))
+            self._leave_lists(job_id)
 
     def stale_submission(self, job_id: str, stale_ms: int) -> bool:
         """Whether the job is still being received by a submitter that has gone silent."""
@@ -321,20 +323,20 @@ class JobStore:
         self._db.command("RPUSH", self._db.job_keys(job_id).log, line)
 
     def delete(self, job_id: str) -> None:
-        """Remove every key of an ended job. Raises NotFound, Conflict (it runs)."""
-        raw = self._read(job_id)
-        if raw["state"] not in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED):
-            raise Conflict(f"job {job_id} is {state_of(raw)}: cancel it first")
-        self._drop(job_id)
+        """Remove every key of an ended job. Raises NotFound, NewerData, Conflict (it has not ended)."""
+        reply = self._db.run("delete", self._db.job_keys(job_id).all(MAX_LANES), [SCHEMA])
+        if reply[0] == b"open":
+            raise Conflict(f"job {job_id} has not ended: cancel it first")
+        if reply[0] == b"cancelled":
+            left = count(int(reply[1]), "call")
+            raise Conflict(
+                f"job {job_id} is cancelled, with {left} still under way: delete it when it has ended"
+            )
+        self._moved(job_id, reply)
+        self._leave_lists(job_id)
 
-    def _drop(self, job_id: str) -> None:
-        self._db.batch(
-            [
-                ("UNLINK", *self._db.job_keys(job_id).all(MAX_LANES)),
-                ("ZREM", self._db.keys.due, job_id),
-                ("ZREM", self._db.keys.all, job_id),
-            ]
-        )
+    def _leave_lists(self, job_id: str) -> None:
+        self._db.batch([("ZREM", self._db.keys.due, job_id), ("ZREM", self._db.keys.all, job_id)])
 
     # -- the sweeper's agenda -------------------------------------------------------------------------------
 

@@ -109,7 +109,8 @@ def test_status_shows_the_record_and_its_history(batchq: Terminal, job: str) -> 
 
 
 def test_a_job_is_paused_resumed_cancelled_and_deleted(batchq: Terminal, job: str) -> None:
-    assert batchq("delete", job).code == 1  # it has not ended
+    refused = batchq("delete", job)
+    assert (refused.code, "cancel it first" in refused.err) == (1, True)
     assert batchq("pause", job, "--why", "tea", "--json").json["reason"] == "tea"
     assert batchq("watch", job).code == 5
     assert "was paused already" in batchq("pause", job).err

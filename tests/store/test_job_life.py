@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import product
 
 import pytest
-from store_world import DAY_MS, LEASE_MAX_MS, STALE_MS, World
+from store_world import DAY_MS, LEASE_MAX_MS, STALE_MS, CheckedDatabase, World
 
 from batchq.core.lifecycle import ENDED, HoldCause, ItemByte, ItemState, JobState
 from batchq.core.records import KEPT_ATTEMPTS
@@ -230,6 +230,36 @@ def test_a_running_job_is_not_deleted_and_an_ended_one_is_deleted_whole(world: W
     world.finish()
     world.jobs.delete("job")
     assert world.everything() == {}
+
+
+def test_a_cancelled_job_with_calls_under_way_is_not_deleted(world: World) -> None:
+    world.store([(0, range(3))])
+    leases = world.leases(world.take(2))
+    world.jobs.cancel("job", by="person")
+    assert not world.jobs.cancel_sweep("job", 1)
+    with pytest.raises(Conflict, match="is cancelled, with 2 calls still under way"):
+        world.jobs.delete("job")
+    world.settle(*leases.values())
+    assert world.finish() == "cancelled"
+    world.jobs.delete("job")
+    assert world.everything() == {}
+
+
+def test_a_redrive_just_before_a_delete_saves_the_job(checked: CheckedDatabase) -> None:
+    world = World(checked)
+    world.finished_with(ItemByte.FAILED, items=2)
+
+    def redriven_first(script: str, _keys: object, _args: object) -> bool:
+        if script == "delete":
+            checked.before_script = None
+            assert world.redrive(0) == 1
+        return True
+
+    checked.before_script = redriven_first
+    with pytest.raises(Conflict, match="cancel it first"):
+        world.jobs.delete("job")
+    assert world.states == "rF"
+    assert world.jobs.due(10) == ["job"]
 
 
 # -- redriving ------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ COMMANDS = {
     "cancel_sweep": "GETRANGE HDEL HGET HINCRBY HMGET HSET SETRANGE ZREM",
     "claim": "GETRANGE HDEL HINCRBY HMGET HSET SETRANGE TIME ZADD",
     "compact": "GETRANGE HDEL HMGET HSET PEXPIRE PTTL",
+    "delete": "HMGET UNLINK",
     "draw": "HDEL HINCRBY HMGET HSET HVALS INFO PEXPIRE TIME",
     "finish_begin": "HMGET HSET TIME",
     "finish_commit": "HMGET HSET PEXPIRE RPUSH TIME",
@@ -278,4 +279,5 @@ def test_every_call_of_the_walk_brings_as_many_keys_and_arguments_as_the_headers
     world.jobs.cancel("job", by="person")
     world.jobs.cancel_sweep("job", 2)
     assert world.finish() == "cancelled"
+    world.jobs.delete("job")
     assert called >= set(SCRIPTS) - {"draw", "refuse"}, "the quotas have tests of their own"
