@@ -358,7 +358,8 @@ def _start_workers(found: Place, around: _Around, number: int) -> LocalWorkers:
     ):  # nor an emulator, for this job asks no model: others' are not for our workers
         asking = wiring.asking_queues(found.settings)
         queues = [queue for queue in queues if queue not in asking]
-    workers = LocalWorkers(number, environ, queues, grace_s=found.settings.grace_s)
+    holds = [around.emulator.lifeline] if around.emulator is not None else []
+    workers = LocalWorkers(number, environ, queues, grace_s=found.settings.grace_s, holds=holds)
     if number:
         say.note(f"workers: {count(number, 'local worker')}, logs in {workers.logs[0].parent}")
     return workers

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     add("--answers", type=Path, metavar="FILE", help='JSON lines {"match": digest or text, "answer": …}')
     add("--bad-key", action="append", default=[], metavar="KEY", help="refused as invalid, beside bad-key")
     add("--model", action="append", default=[], metavar="NAME", help="answered to, beside the known ones")
-    add("--exit-with", type=int, metavar="PID", help="end when that process ends")
+    add("--exit-with", type=int, metavar="FD", help="end when the pipe that begins there ends")
     return made
 
 

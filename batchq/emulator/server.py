@@ -19,7 +19,6 @@ from batchq.errors import ConfigurationError
 
 BACKLOG = 2048
 GRACE_S = 0.2  # for answers under way when the emulator ends
-PARENT_CHECK_S = 0.5
 
 T = TypeVar("T")
 
@@ -128,7 +127,8 @@ def serve(
     on_ready: Callable[[str], None] | None = None,
     exit_with: int | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, or until the process `exit_with` is gone. For the main thread; prints nothing.
+    """Serve until SIGTERM or SIGINT, or until the pipe whose reading end is `exit_with` ends: whoever held its
+    other end is gone then. For the main thread; prints nothing.
 
     `on_ready` gets the URL once it listens. Port 0 takes a free one. Raises ConfigurationError where the
     address cannot be had.
@@ -141,10 +141,9 @@ def serve(
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop.set)
-        watch = asyncio.create_task(_outlived(exit_with, stop)) if exit_with else None
+        if exit_with is not None:
+            loop.add_reader(exit_with, stop.set)  # nobody writes: readable is the end
         await _serving(emulation, listener, stop, lambda: on_ready(url_of(listener)) if on_ready else None)
-        if watch:
-            watch.cancel()
 
     asyncio.run(main())
 
@@ -180,14 +179,3 @@ async def _serving(
     await site.stop()
     await server.shutdown(GRACE_S)
     await runner.cleanup()
-
-
-async def _outlived(pid: int, stop: asyncio.Event) -> None:
-    """Stop once the process is gone. psutil knows a process by its start too, so a reused id does not deceive."""
-    import psutil
-
-    with contextlib.suppress(psutil.NoSuchProcess):
-        parent = psutil.Process(pid)
-        while parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE:
-            await asyncio.sleep(PARENT_CHECK_S)
-    stop.set()

@@ -1,8 +1,8 @@
 """Workers and emulator as child processes: started with a log of their own, watched, ended without remains.
 
 Each gets a session of its own, so that Ctrl-C in the terminal reaches the command alone, which then ends them in
-good order. Should the command be killed, they end by themselves: workers see their pipe end, the emulator its
-starter gone.
+good order. Should the command be killed, they end by themselves: workers see their pipe end, and the emulator its
+own, which the workers hold too, so that calls under way have somebody to ask.
 """
 
 from __future__ import annotations
@@ -59,10 +59,13 @@ class LocalWorkers:
         *,
         slots: int = SLOTS,
         grace_s: float,
+        holds: Sequence[int] = (),
     ) -> None:
+        """`holds` are file descriptors that each worker keeps open as long as it lives."""
         self._queues = tuple(queues)
         self._environ, self._slots, self._grace_s = dict(environ), slots, grace_s
         self._workers: list[_Child] = []
+        self._holds = tuple(holds)
         self._restarts = 0
         self._ending = False
         # held open until this process ends, whatever ends it; no child inherits the writing end
@@ -141,25 +144,21 @@ class LocalWorkers:
         arguments += ["--without-gossip", "--without-mingle", "-n", f"batchq-run-{os.getpid()}-{number}@%h"]
         arguments += ["-Q", ",".join(self._queues)]
         command = celery_command(arguments, self._theirs)
-        return _Child.start(f"worker-{number}", number, command, self._environ, pass_fds=(self._theirs,))
+        kept = (self._theirs, *self._holds)
+        return _Child.start(f"worker-{number}", number, command, self._environ, pass_fds=kept)
 
 
 class LocalEmulator:
-    """The local Gemini API, for this command's own workers. Ends with this process."""
+    """The local Gemini API, for this command's own workers. Ends when this process and all workers are gone."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         """Start it and wait for its address. Raises BatchqError."""
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "batchq.emulator",
-            "--port",
-            "0",
-            "--exit-with",
-            str(os.getpid()),
-        ]
-        self._child = _Child.start("emulator", 1, command, environ, stdout=subprocess.PIPE)
+        theirs, self.lifeline = os.pipe()  # for the workers to hold
+        command = [sys.executable, "-P", "-m", "batchq.emulator", "--port", "0", "--exit-with", str(theirs)]
+        self._child = _Child.start(
+            "emulator", 1, command, environ, stdout=subprocess.PIPE, pass_fds=(theirs,)
+        )
+        os.close(theirs)
         try:
             self.url = self._address()
         except BaseException:
@@ -179,6 +178,8 @@ class LocalEmulator:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.process.wait(2)
         self._child.kill()
+        with contextlib.suppress(OSError):
+            os.close(self.lifeline)
 
     def _address(self) -> str:
         out = self._child.process.stdout

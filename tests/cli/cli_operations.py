@@ -6,8 +6,11 @@ import os
 import signal
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
+
+from celery.worker import state
 
 from batchq import operation
 
@@ -35,6 +38,16 @@ def gated(input: dict[str, Any]) -> Any:
     while not (FOLDER / "gate").exists():
         time.sleep(0.02)
     return input["prompt"]
+
+
+@operation("loyal")
+def loyal(input: dict[str, Any]) -> Any:
+    """Asks the run's emulator once its worker was told to stop."""
+    mark("began-loyal")
+    while state.should_stop is None:
+        time.sleep(0.02)
+    with urllib.request.urlopen(f"{os.environ['GOOGLE_GEMINI_BASE_URL']}/emulator/stats", timeout=10):
+        mark("answered")
 
 
 @operation("deadly")

@@ -120,15 +120,15 @@ def test_sigterm_ends_a_run_in_good_order(house: House) -> None:
 
 @scene
 def test_a_killed_run_takes_its_workers_and_emulator_with_it(house: House) -> None:
-    house.file("lines.jsonl", '{"text": "a", "operation": "gated"}\n'.replace('"text"', '"prompt"'))
+    house.file("lines.jsonl", '{"prompt": "a", "operation": "loyal"}\n')
     run = house.start("run", "lines.jsonl")
     wait_until(lambda: house.marks("began-*"))
     assert len(house.left_behind()) == 2
-    house.opened()
 
     run.kill()
 
     wait_until(lambda: not house.left_behind(), within_s=15)
+    assert house.marks("answered") == 1, "the emulator ended before the call that was under way"
 
 
 @scene

@@ -30,9 +30,11 @@ def started() -> Iterator[list[subprocess.Popen[str]]]:
         process.communicate()
 
 
-def start(started: list[subprocess.Popen[str]], *arguments: str) -> tuple[subprocess.Popen[str], str]:
+def start(
+    started: list[subprocess.Popen[str]], *arguments: str, pass_fds: tuple[int, ...] = ()
+) -> tuple[subprocess.Popen[str], str]:
     process = subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pass_fds=pass_fds
     )
     started.append(process)
     assert process.stdout
@@ -68,12 +70,17 @@ def test_it_ends_while_callers_hang(started: list[subprocess.Popen[str]]) -> Non
     assert (process.returncode, out, err) == (0, "", "")
 
 
-def test_it_ends_with_the_process_it_was_tied_to(started: list[subprocess.Popen[str]]) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, text=True)
-    started.append(parent)
-    process, _ = start(started, "--exit-with", str(parent.pid))
-    assert process.poll() is None
-    parent.kill()  # and not waited for: a zombie counts as gone
+def test_it_ends_when_the_last_holder_of_its_pipe_is_gone(started: list[subprocess.Popen[str]]) -> None:
+    theirs, ours = os.pipe()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(ours,), text=True
+    )
+    started.append(holder)
+    process, url = start(started, "--exit-with", str(theirs), pass_fds=(theirs,))
+    os.close(theirs)
+    os.close(ours)
+    assert urllib.request.urlopen(f"{url}/emulator/stats", timeout=5).status == 200
+    holder.kill()
     process.communicate(timeout=5)
     assert process.returncode == 0
 
