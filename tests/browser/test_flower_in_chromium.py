@@ -48,7 +48,7 @@ def test_jobs_are_shown_with_state_progress_counts_and_rate(page: Page, world: W
 def test_progress_moves_while_one_looks(page: Page, world: World) -> None:
     show(page, world.guarded.url + "/jobs")
     page.js("window.same = true")
-    job = world.client.submit([Item(f"i{n}", {"ms": 100}) for n in range(600)], operation="chore")
+    job = world.client.submit([Item(f"i{n}", {"ms": 100}) for n in range(1_000)], operation="chore")
     moving = f"""(() => {{
         const row = [...document.querySelectorAll('{ROWS}')].find((one) => one.textContent.includes('{job.id}'));
         const bar = row && row.querySelector('[role=progressbar]');
@@ -56,6 +56,8 @@ def test_progress_moves_while_one_looks(page: Page, world: World) -> None:
     }})()"""
     first = page.until(f"{moving} > 0 && {moving} < 100 && {moving}")
     page.until(f"{moving} > {first}")
+    page.until("document.querySelector('[data-eta]').offsetParent !== null")
+    assert row(page, job.id)["Expected end"].startswith("in "), "ahead, not seconds since 1970"
     job.wait(30)
     page.until(f"{moving} === 100")
     widths = page.js(
@@ -65,6 +67,16 @@ def test_progress_moves_while_one_looks(page: Page, world: World) -> None:
     assert widths == ["100%", "0%", "0%", "0%"]
     assert page.js("window.same"), "without loading the page again"
     assert page.trouble == []
+
+
+def test_rows_that_did_not_change_stay_so_that_a_selection_does(page: Page, world: World) -> None:
+    show(page, world.guarded.url + "/jobs")
+    row(page, world.jobs.mixed)
+    page.js("window.first = document.querySelector('#batchq-rows tr')")
+    asked = "performance.getEntriesByType('resource').filter((one) => one.name.includes('/jobs/data')).length"
+    before = page.js(asked)
+    page.until(f"{asked} >= {before} + 2")
+    assert page.js("window.first.isConnected")
 
 
 def test_hostile_ids_and_errors_are_text_and_nothing_else(page: Page, world: World) -> None:

@@ -125,7 +125,7 @@ def _state(name: str | None) -> JobState | None:
 
 def job_row(record: JobRecord) -> JsonObject:
     """A job in the table. `id` is exact, for links; every other text is made visible."""
-    row: JsonObject = {
+    return {
         "id": record.id,
         "name": visible(record.id),
         "operation": visible(record.operation),
@@ -139,12 +139,8 @@ def job_row(record: JobRecord) -> JsonObject:
         "finished_at": record.finished_at,
         "duration_s": record.duration_s,
         "cost_usd": record.cost_usd,
-        "now": record.now,
+        "eta_s": record.eta,
     }
-    eta = getattr(record, "eta", None)
-    if eta is not None:
-        row["eta"] = eta
-    return row
 
 
 def letter_row(letter: DeadLetter) -> JsonObject:

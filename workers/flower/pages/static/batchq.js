@@ -119,7 +119,7 @@
       number(job.pending),
       element("td", "text-end text-nowrap", job.rate ? rate(job.rate) : "—"),
     );
-    if (with_eta) row.append(element("td", "text-end", job.eta ? moment_of(job.eta) : "—"));
+    if (with_eta) row.append(element("td", "text-end", job.eta_s === null ? "—" : moment_of(Date.now() / 1000 + job.eta_s)));
     let span = job.finished_at ? "never begun" : "not begun";
     if (job.duration_s !== null) span = (job.finished_at ? "took " : "for ") + duration(job.duration_s);
     row.append(
@@ -134,7 +134,7 @@
   }
 
   function jobs(data) {
-    const with_eta = data.some((job) => job.eta);
+    const with_eta = data.some((job) => job.eta_s !== null);
     document.querySelector("[data-eta]").classList.toggle("d-none", !with_eta);
     return data.map((job) => job_row(job, with_eta));
   }
