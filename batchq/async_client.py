@@ -18,12 +18,16 @@ from collections.abc import (
 )
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from functools import wraps
 from itertools import islice
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from batchq.client import Client, Job
-from batchq.core.lifecycle import ItemState, JobState
-from batchq.core.records import DeadLetter, JobRecord, JobStatus, Result
+from batchq.core.lifecycle import ItemState
+from batchq.core.records import Item, JobRecord, JobStatus, Result
+from batchq.errors import Complaint, StoreUnavailable
+from batchq.flow.quotas import Quotas
+from batchq.flow.submission import Accepted, Submission
 from batchq.formats.given import Rows
 from batchq.settings import Settings
 from batchq.wiring import Place
@@ -34,6 +38,7 @@ PAGE = 100  # entries of a list that one hop to a thread brings
 
 P = ParamSpec("P")
 T = TypeVar("T")
+S = TypeVar("S", covariant=True)
 AsyncRows = Rows | AsyncIterable[Any]
 
 
@@ -41,33 +46,56 @@ class Cancelled(Exception):
     """The awaiting task was cancelled: what its thread was about to do is not done."""
 
 
+class _Twin(Protocol[S]):
+    """The asynchronous form of an S."""
+
+    def _sync(self) -> S: ...
+
+    async def _in_pool(self, what: Callable[[], T]) -> T: ...
+
+
 def _awaited(
-    method: Callable[Concatenate[Client, P], T],
-) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
+    method: Callable[Concatenate[S, P], T],
+) -> Callable[Concatenate[_Twin[S], P], Coroutine[Any, Any, T]]:
     """The same method, in a thread of the pool."""
 
-    async def call(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._in_pool(lambda: method(self.client, *args, **kwargs))
+    @wraps(method)
+    async def call(self: _Twin[S], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._in_pool(lambda: method(self._sync(), *args, **kwargs))
 
-    call.__name__, call.__qualname__ = method.__name__, f"AsyncClient.{method.__name__}"
-    call.__doc__ = method.__doc__
+    return call
+
+
+def _listed(
+    method: Callable[Concatenate[Client, P], Iterator[T]],
+) -> Callable[Concatenate[AsyncClient, P], AsyncIterator[T]]:
+    """The same method, a page of its entries at a time."""
+
+    @wraps(method)
+    def call(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        def entries() -> Iterator[T]:
+            yield from method(self.client, *args, **kwargs)  # in the pool too, for it may read already
+
+        return self._paged(entries())
+
     return call
 
 
 def _submitted(
     method: Callable[Concatenate[Client, Rows, P], Job],
 ) -> Callable[Concatenate[AsyncClient, AsyncRows, P], Coroutine[Any, Any, AsyncJob]]:
-    async def submit(self: AsyncClient, items: AsyncRows, /, *args: P.args, **kwargs: P.kwargs) -> AsyncJob:
+    @wraps(method)
+    async def submit(self: AsyncClient, items: AsyncRows, *args: P.args, **kwargs: P.kwargs) -> AsyncJob:
         stop = threading.Event()
         rows = _rows(items, asyncio.get_running_loop(), stop)
         job = await self._apart(lambda: method(self.client, rows, *args, **kwargs), stop)
         return AsyncJob(self, job.id)
 
-    submit.__doc__ = f"""{method.__doc__}
+    submit.__doc__ = f"""{(method.__doc__ or "").rstrip()}
 
         `items` may be an asynchronous iterable too. Cancelling the call before the job is stored breaks it off.
         """
-    return submit
+    return submit  # type: ignore[return-value]  # a Callable cannot say that `items` has a name
 
 
 class AsyncJob:
@@ -104,8 +132,28 @@ class AsyncJob:
         await self._client.resume(self.id)
 
 
+class AsyncQuotas:
+    """`client.quotas`, awaited."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    show = _awaited(Quotas.show)
+    get = _awaited(Quotas.get)
+    set = _awaited(Quotas.set)
+    reset = _awaited(Quotas.reset)
+    pause = _awaited(Quotas.pause)
+    resume = _awaited(Quotas.resume)
+
+    def _sync(self) -> Quotas:
+        return self._client.client.quotas
+
+    async def _in_pool(self, what: Callable[[], T]) -> T:
+        return await self._client._in_pool(what)
+
+
 class AsyncClient:
-    """batchq for asynchronous programs. The arguments are those of Client, which it holds in `client`."""
+    """batchq for asynchronous programs: the methods of Client, which it holds in `client`, with its arguments."""
 
     def __init__(
         self, redis_url: str | None = None, *, settings: Settings | None = None, place: Place | None = None
@@ -116,10 +164,13 @@ class AsyncClient:
 
     submit = _submitted(Client.submit)
     status = _awaited(Client.status)
+    list = _listed(Client.list)
+    pin = _awaited(Client.pin)
     cancel = _awaited(Client.cancel)
     pause = _awaited(Client.pause)
     resume = _awaited(Client.resume)
     delete = _awaited(Client.delete)
+    dead_letters = _listed(Client.dead_letters)
     redrive = _awaited(Client.redrive)
     purge = _awaited(Client.purge)
     fleet = _awaited(Client.fleet)
@@ -128,55 +179,91 @@ class AsyncClient:
     def settings(self) -> Settings:
         return self.client.settings
 
+    @property
+    def embedded(self) -> bool:
+        """Whether the job store is the embedded server."""
+        return self.client.embedded
+
+    @property
+    def quotas(self) -> AsyncQuotas:
+        """How the fleet's quotas stand, and changing them while everything runs."""
+        return AsyncQuotas(self)
+
+    async def accept(
+        self,
+        submission: Submission,
+        rows: Iterable[Item | Complaint] | AsyncIterable[Item | Complaint],
+        *,
+        preflight: bool = True,
+        progress: Callable[[int], None] | None = None,
+    ) -> Accepted:
+        """`submit` for callers that read the input themselves. `progress` is called in a thread."""
+        stop = threading.Event()
+        given: Any = _rows(rows, asyncio.get_running_loop(), stop)
+        return await self._apart(
+            lambda: self.client.accept(submission, given, preflight=preflight, progress=progress), stop
+        )
+
     async def get(self, job_id: str) -> AsyncJob:
         """Raises NotFound."""
         await self._in_pool(lambda: self.client.get(job_id))
         return AsyncJob(self, job_id)
 
-    async def wait(self, job_id: str, timeout: float | None = None) -> JobRecord:
-        """Wait for the end. While Redis is away it waits on. Raises WaitTimeout, NotFound."""
+    async def wait(
+        self,
+        job_id: str,
+        timeout: float | None = None,
+        watch: Callable[[JobRecord], bool] | None = None,
+        away: Callable[[StoreUnavailable], None] | None = None,
+    ) -> JobRecord:
+        """Wait for the end. `watch` sees each record on the way and ends the waiting by answering True.
+
+        While Redis is away it waits on; `away` hears of it at each try. Both are called in a thread. Raises
+        WaitTimeout, NotFound.
+        """
         stop = threading.Event()
-        return await self._apart(
-            lambda: self.client.wait(job_id, timeout, watch=lambda _: stop.is_set()), stop
-        )
+
+        def seen(record: JobRecord) -> bool:
+            return stop.is_set() or (watch is not None and watch(record))
+
+        def unseen(error: StoreUnavailable) -> None:
+            if stop.is_set():
+                raise Cancelled
+            if away is not None:
+                away(error)
+
+        return await self._apart(lambda: self.client.wait(job_id, timeout, watch=seen, away=unseen), stop)
 
     def results(
         self, job_id: str, *, only: frozenset[ItemState] | None = None, wait: bool = False
     ) -> AsyncIterator[Result]:
-        """Settled items in input order; `only` of these states. Raises NotFound."""
+        """Settled items in input order; `only` of these states. Raises NotFound.
+
+        With `wait` each as its turn settles; who stops asking ends the waiting.
+        """
         stop = threading.Event()
         found = self.client.results(job_id, only=only, wait=wait, stop=stop)
         return self._streamed(found, 1, lambda take: self._apart(take, stop)) if wait else self._paged(found)
 
-    def list(self, state: str | JobState | None = None) -> AsyncIterator[JobRecord]:
-        """Jobs, newest first."""
-        return self._paged(self.client.list(state))
-
-    def dead_letters(
-        self,
-        job_id: str | None = None,
-        *,
-        reason: str | None = None,
-        error: str | None = None,
-        operation: str | None = None,
-    ) -> AsyncIterator[DeadLetter]:
-        """Items that did not succeed, newest job first; `reason` is the error's status, `error` part of its text."""
-        return self._paged(self.client.dead_letters(job_id, reason=reason, error=error, operation=operation))
-
-    async def aclose(self) -> None:
+    async def close(self) -> None:
         """Close connections and threads; a later call opens new ones."""
         await self._in_pool(self.client.close)
         pool = self._pools.pop(os.getpid(), None)
         if pool is not None:
             pool.shutdown(wait=False)
 
+    aclose = close  # the name by which contextlib.aclosing and its like close
+
     async def __aenter__(self) -> AsyncClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+        await self.close()
 
     # -- threads --------------------------------------------------------------------------------------------
+
+    def _sync(self) -> Client:
+        return self.client
 
     async def _in_pool(self, what: Callable[[], T]) -> T:
         """A call that ends by itself."""

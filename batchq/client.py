@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 from batchq import wiring
 from batchq.core.forks import whole_before_fork
@@ -21,7 +21,7 @@ from batchq.errors import Complaint, StoreUnavailable, WaitTimeout
 from batchq.flow.cancel import cancel, delete
 from batchq.flow.forecast import with_eta
 from batchq.flow.quotas import Quotas
-from batchq.flow.redrive import Choice, dead_letters, purge, redrive
+from batchq.flow.redrive import Choice, Filters, dead_letters, purge, redrive
 from batchq.flow.submission import Accepted, FilesMode, Submission
 from batchq.flow.submit import submit
 from batchq.flow.walk import Walk
@@ -267,42 +267,19 @@ class Client:
         """Remove every trace of an ended job. Raises NotFound, Conflict (it has not ended)."""
         delete(self.walk, job_id)
 
-    def dead_letters(
-        self,
-        job_id: str | None = None,
-        *,
-        reason: str | None = None,
-        error: str | None = None,
-        operation: str | None = None,
-    ) -> Iterator[DeadLetter]:
-        """Items that did not succeed, newest job first; `reason` is the error's status, `error` part of its text."""
-        return dead_letters(self.walk, Choice(job_id, reason, error, operation))
+    def dead_letters(self, job_id: str | None = None, **filters: Unpack[Filters]) -> Iterator[DeadLetter]:
+        """Items that did not succeed, newest job first. Filters, here and below: `reason` (the error's status),
+        `error` (part of its text), `operation`, `ids`. Raises NotFound for a job that is named and not there."""
+        return dead_letters(self.walk, Choice.of(job_id, filters))
 
-    def redrive(
-        self,
-        job_id: str | None = None,
-        *,
-        reason: str | None = None,
-        error: str | None = None,
-        operation: str | None = None,
-        ids: Iterable[str] | None = None,
-        by: str = PERSON,
-    ) -> int:
+    def redrive(self, job_id: str | None = None, *, by: str = PERSON, **filters: Unpack[Filters]) -> int:
         """Send dead letters back as pending items; finished jobs open again. Returns how many."""
-        return redrive(self.walk, Choice(job_id, reason, error, operation, _frozen(ids)), by=by)
+        return redrive(self.walk, Choice.of(job_id, filters), by=by)
 
-    def purge(
-        self,
-        job_id: str | None = None,
-        *,
-        reason: str | None = None,
-        error: str | None = None,
-        operation: str | None = None,
-        ids: Iterable[str] | None = None,
-    ) -> int:
+    def purge(self, job_id: str | None = None, **filters: Unpack[Filters]) -> int:
         """Set dead letters aside for good: they stay failed in counts and results, and leave the list. Returns
         how many."""
-        return purge(self.walk, Choice(job_id, reason, error, operation, _frozen(ids)), by=PERSON)
+        return purge(self.walk, Choice.of(job_id, filters), by=PERSON)
 
     @property
     def quotas(self) -> Quotas:
@@ -326,10 +303,6 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _frozen(ids: Iterable[str] | None) -> frozenset[str] | None:
-    return None if ids is None else frozenset(ids)
 
 
 def _patience(walk: Walk, job_id: str, stop: threading.Event) -> Callable[[], bool]:

@@ -19,38 +19,23 @@ from batchq.errors import InputError
 if TYPE_CHECKING:
     from batchq.client import Client
     from batchq.core.records import Attempt, DeadLetter
+    from batchq.flow.redrive import Filters
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which dead letters a command is about; None: whichever."""
+    """Which dead letters a command is about: one job's, or (None) all jobs'."""
 
     job_id: str | None
-    reason: str | None
-    error: str | None
-    operation: str | None
-    ids: tuple[str, ...]
+    filters: Filters
 
     @property
     def everything(self) -> bool:
         """Not even a job is named."""
-        return not (self.job_id or self.reason or self.error or self.operation or self.ids)
+        return not self.job_id and not any(self.filters.values())
 
     def letters(self, client: Client) -> Iterator[DeadLetter]:
-        found = client.dead_letters(
-            self.job_id, reason=self.reason, error=self.error, operation=self.operation
-        )
-        return (letter for letter in found if not self.ids or letter.id in self.ids)
-
-    def arguments(self) -> dict[str, Any]:
-        """For Client.redrive and Client.purge."""
-        return {
-            "job_id": self.job_id,
-            "reason": self.reason,
-            "error": self.error,
-            "operation": self.operation,
-            "ids": self.ids or None,
-        }
+        return client.dead_letters(self.job_id, **self.filters)
 
 
 def choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,9 +43,13 @@ def choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def with_choice(**given: Any) -> Any:
-        return command(
-            choice=Choice(**{name: given.pop(name) for name in Choice.__dataclass_fields__}), **given
-        )
+        filters: Filters = {
+            "reason": given.pop("reason"),
+            "error": given.pop("error"),
+            "operation": given.pop("operation"),
+            "ids": given.pop("ids") or None,
+        }
+        return command(choice=Choice(given.pop("job_id"), filters), **given)
 
     for option in (
         click.option("--id", "ids", metavar="ID", multiple=True, help="This item; may be repeated."),
@@ -143,7 +132,7 @@ def redrive_letters(choice: Choice, yes: bool, as_json: bool) -> None:
         if choice.everything and not yes:
             _confirm(client, choice, "Send back")
         hopeless = sum(letter.refused_before_any_call for letter in choice.letters(client))
-        number = client.redrive(**choice.arguments())
+        number = client.redrive(choice.job_id, **choice.filters)
     say.note(f"{count(number, 'item')} sent back")
     if hopeless:
         say.note(f"{hopeless:,} stay, refused before any call: correct the input and submit it again")
@@ -167,7 +156,7 @@ def purge_letters(choice: Choice, yes: bool, as_json: bool) -> None:
     with opening.client() as client:
         if choice.everything and not yes:
             _confirm(client, choice, "Purge")
-        number = client.purge(**choice.arguments())
+        number = client.purge(choice.job_id, **choice.filters)
     say.note(f"{count(number, 'dead letter')} purged")
     if as_json:
         say.document({"purged": number})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypedDict
 
 from batchq.core.lifecycle import DEAD_LETTERS
 from batchq.core.records import DeadLetter, ErrorInfo
@@ -18,15 +19,31 @@ SLICE = 1_000  # items of one call to the store
 UNKNOWN = ErrorInfo(0, "UNKNOWN", "no error was stored")
 
 
+class Filters(TypedDict, total=False):
+    """Which dead letters; what is None or left out: whichever."""
+
+    reason: str | None  # the error's status, such as SCHEMA_MISMATCH
+    error: str | None  # part of the error's message
+    operation: str | None
+    ids: Iterable[str] | None  # of items
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which dead letters; None: whichever."""
+    """Filters, of one job's letters or (None) of all jobs'."""
 
     job_id: str | None = None
-    reason: str | None = None  # the error's status, e.g. SCHEMA_MISMATCH
-    error: str | None = None  # part of the error's message
+    reason: str | None = None
+    error: str | None = None
     operation: str | None = None
     ids: frozenset[str] | None = None
+
+    @classmethod
+    def of(cls, job_id: str | None, filters: Filters) -> Choice:
+        """Raises TypeError for a filter that there is none of."""
+        given: dict[str, Any] = {**filters}
+        ids = given.pop("ids", None)
+        return cls(job_id, ids=None if ids is None else frozenset(ids), **given)
 
     def takes(self, letter: DeadLetter) -> bool:
         return (

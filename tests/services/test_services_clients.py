@@ -11,13 +11,16 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from inspect import signature
 from pathlib import Path
 
 import pytest
 from fleet_kit import OPERATIONS, Fleet, eventually
 
-from batchq import AsyncClient, Client, Item, JobState, WaitTimeout
+from batchq import AsyncClient, AsyncJob, Client, Item, Job, JobState, WaitTimeout
+from batchq.async_client import AsyncQuotas
 from batchq.errors import ConfigurationError, InputError, NotFound
+from batchq.flow.quotas import Quotas
 from batchq.store.database import Database
 from batchq.wiring import Place
 
@@ -29,6 +32,34 @@ def items(n: int, **fields: object) -> list[Item]:
 @pytest.fixture
 def aclient(client: Client) -> AsyncClient:
     return AsyncClient(place=Place(client.settings, embedded=True))
+
+
+def public(kind: type) -> dict[str, object]:
+    return {name: getattr(kind, name) for name in dir(kind) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "apart"),
+    [
+        (Client, AsyncClient, {"walk", "aclose"}),  # the parts of this process; another name of close
+        (Job, AsyncJob, set()),
+        (Quotas, AsyncQuotas, set()),
+    ],
+    ids=lambda kind: kind.__name__ if isinstance(kind, type) else "",
+)
+def test_the_asynchronous_twin_has_exactly_the_methods_and_their_arguments(
+    theirs: type, ours: type, apart: set[str]
+) -> None:
+    sync, twin = public(theirs), public(ours)
+    assert sync.keys() - apart == twin.keys() - apart
+    for name in sync.keys() - apart:
+        method = sync[name]
+        if not callable(method):
+            continue
+        expected = {one: p.default for one, p in signature(method).parameters.items() if one != "stop"}
+        found = {one: p.default for one, p in signature(twin[name]).parameters.items()}  # type: ignore[arg-type]
+        assert found == expected, f"{name}; stop is what cancelling the task does"
+        assert twin[name].__doc__ or not method.__doc__, name
 
 
 def test_every_method_of_the_client_can_be_awaited(fleet: Fleet, aclient: AsyncClient) -> None:
@@ -49,10 +80,13 @@ def test_every_method_of_the_client_can_be_awaited(fleet: Fleet, aclient: AsyncC
             assert [record.id async for record in aclient.list()] == [job.id]
             assert (await (await aclient.get(job.id)).status()).metadata == {"from": "a loop"}
 
-            bad = await aclient.submit(items(2, fail=9, error="refused"), operation="work")
+            bad = await aclient.submit(items=items(2, fail=9, error="refused"), operation="work")
             await bad.wait(10)
             assert [letter.id async for letter in aclient.dead_letters(bad.id)] == ["i0", "i1"]
             assert await aclient.purge(bad.id, ids=["i0"]) == 1
+            with pytest.raises(TypeError, match="reasons"):
+                await aclient.redrive(bad.id, reasons="REFUSED")  # type: ignore[call-arg]
+            assert [one.id async for one in aclient.dead_letters(bad.id, ids=["i1", "i0"])] == ["i1"]
             assert await aclient.redrive(bad.id) == 1
             await bad.wait(10)
 
@@ -66,6 +100,8 @@ def test_every_method_of_the_client_can_be_awaited(fleet: Fleet, aclient: AsyncC
             with pytest.raises(NotFound):
                 await aclient.get(bad.id)
             assert [beat.pool for beat in await aclient.fleet()] == ["gevent"]
+            paused = await aclient.quotas.pause("queue:work")
+            assert [one.name for one in await aclient.quotas.show()] == [paused.name]
 
     asyncio.run(main())
 
@@ -84,7 +120,7 @@ def test_calls_go_on_while_many_wait_and_waiting_can_be_given_up(aclient: AsyncC
             task.cancel()
         ended = await asyncio.gather(*waits, *pulls, return_exceptions=True)
         assert all(isinstance(one, asyncio.CancelledError) for one in ended)
-        await aclient.aclose()
+        await aclient.close()
 
     asyncio.run(main())
     eventually(lambda: threading.active_count() < 20, 10)
@@ -107,7 +143,7 @@ def test_a_submission_that_nobody_awaits_any_more_is_broken_off(aclient: AsyncCl
                     await aclient.submit(rows, operation="work")
         with pytest.raises(InputError, match="put it in a list"):
             await aclient.submit("one prompt")
-        await aclient.aclose()
+        await aclient.close()
 
     asyncio.run(main())
     eventually(lambda: not client.walk.jobs.due(10) and not _keys(client), 5)
