@@ -17,7 +17,7 @@ from batchq import wiring
 from batchq.core.forks import whole_before_fork
 from batchq.core.lifecycle import ENDED, HoldCause, ItemState, JobState
 from batchq.core.records import DeadLetter, Item, JobRecord, JobStatus, Result, Slow
-from batchq.errors import Complaint, StoreUnavailable, WaitTimeout
+from batchq.errors import Complaint, NewerData, NotFound, StoreUnavailable, WaitTimeout
 from batchq.flow.cancel import cancel, delete
 from batchq.flow.forecast import with_eta
 from batchq.flow.quotas import Quotas
@@ -178,6 +178,16 @@ class Client:
         """Jobs, newest first."""
         wanted = JobState(state) if state is not None else None
         return (record for record in self.walk.jobs.each() if wanted is None or record.state is wanted)
+
+    def unfinished(self) -> Iterator[JobRecord]:
+        """Jobs of which something is still to come, in no order, however many have ended since they began."""
+        for job_id in self.walk.jobs.open_ids():
+            try:
+                record = self.walk.jobs.record(job_id)
+            except (NotFound, NewerData):
+                continue
+            if record.state not in ENDED or record.finished_at is None:
+                yield record
 
     def status(self, job_id: str) -> JobRecord:
         """The record, the slowest items by name. Raises NotFound, NewerData."""

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,6 @@ BASE_URL = "GOOGLE_GEMINI_BASE_URL"
 ROOTS = "BATCHQ_FILE_ROOTS"
 PROJECT = "BATCHQ_PROJECT"
 EMULATOR = "emulator"  # the project of workers that ask a run's own emulator
-RECENT = 500  # newest jobs looked through for open ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def run(request: RunRequest) -> int:
                 client.pin(job_id, project)
             if request.out is None:
                 destination = _destination(request, job_id)
-            return _to_the_end(request, client, found, around, workers, job_id, destination)
+            return _to_the_end(request, client, found, around, workers, job_id, project, destination)
     finally:
         if reading is not None:
             reading.close()
@@ -205,23 +203,17 @@ def _unfinished(request: RunRequest, client: Client, digest: str) -> JobRecord |
     """The newest open job of the same source and options. What was piped in is never taken up by itself."""
     if request.source == STDIN or request.asked.idempotency_key is not None:
         return None
-    for record in _recent(client):
-        if record.state not in ENDED and record.metadata.get("run") == digest:
-            return record
-    return None
-
-
-def _recent(client: Client) -> Iterator[JobRecord]:
-    return islice(client.list(), RECENT)
+    same = [
+        record
+        for record in client.unfinished()
+        if record.state not in ENDED and record.metadata.get("run") == digest
+    ]
+    return max(same, key=lambda record: record.created_at, default=None)
 
 
 def _folders_of_open_jobs(client: Client) -> list[str]:
     """On a server of this user alone: our workers may get items of other runs too, and must not fail them."""
-    return [
-        str(record.metadata["files"])
-        for record in _recent(client)
-        if record.state not in ENDED and record.metadata.get("files")
-    ]
+    return [str(record.metadata["files"]) for record in client.unfinished() if record.metadata.get("files")]
 
 
 def _check_files(client: Client, found: Place, around: _Around, job_id: str) -> None:
@@ -293,10 +285,11 @@ def _to_the_end(
     around: _Around,
     workers: int,
     job_id: str,
+    project: str | None,
     destination: Destination,
 ) -> int:
     try:
-        record = _followed(client, found, around, workers, job_id)
+        record = _followed(client, found, around, workers, job_id, project)
     except (KeyboardInterrupt, ending.Terminated) as stop:
         if around.workers is not None:
             grace_s = found.settings.grace_s
@@ -317,12 +310,17 @@ def _to_the_end(
     return exit_code(record)
 
 
-def _followed(client: Client, found: Place, around: _Around, workers: int, job_id: str) -> JobRecord:
+def _followed(
+    client: Client, found: Place, around: _Around, workers: int, job_id: str, project: str | None
+) -> JobRecord:
     record = client.status(job_id)
     if record.state in ENDED and record.finished_at is not None:
         return record
     if workers:
-        around.workers = _start_workers(found, around, workers)
+        queues = _local_queues(found)
+        if not found.embedded:
+            _tell_of_others(client, job_id, queues, project)
+        around.workers = _start_workers(found, around, workers, queues)
     else:
         missing = unserved_queues(client, job_id)
         if missing:
@@ -333,8 +331,7 @@ def _followed(client: Client, found: Place, around: _Around, workers: int, job_i
 
 def _begin_the_end(client: Client, workers: LocalWorkers) -> None:
     """Workers that have nothing left, no job of anybody, need none of the seconds that Celery takes to stop."""
-    records = list(_recent(client))
-    if len(records) == RECENT or any(one.state not in ENDED or one.finished_at is None for one in records):
+    if next(client.unfinished(), None) is not None:
         workers.end()
         return
     workers.kill()
@@ -344,20 +341,41 @@ def _begin_the_end(client: Client, workers: LocalWorkers) -> None:
             client.walk.fleet.leave(beat.incarnation)
 
 
-def _start_workers(found: Place, around: _Around, number: int) -> LocalWorkers:
+def _local_queues(found: Place) -> list[str]:
     from batchq import wiring
-    from batchq.local import LocalWorkers
 
-    roots = [*map(str, found.settings.file_roots), *around.roots]
-    environ = dict(os.environ)
-    if roots:
-        environ[ROOTS] = os.pathsep.join(dict.fromkeys(roots))
     queues = wiring.worker_queues(found.settings)
     if (
         not wiring.has_provider()
     ):  # nor an emulator, for this job asks no model: others' are not for our workers
         asking = wiring.asking_queues(found.settings)
         queues = [queue for queue in queues if queue not in asking]
+    return queues
+
+
+def _tell_of_others(client: Client, job_id: str, queues: list[str], project: str | None) -> None:
+    """On a server of several, say that our workers take their turn at others' jobs (docs/decisions/0007)."""
+    others = 0
+    for record in client.unfinished():
+        spec = client.walk.spec(record.id)
+        others += record.id != job_id and any(
+            client.settings.queue_of(lane.operation) in queues and spec.project_of(lane) in (None, project)
+            for lane in spec.lanes
+        )
+    if others:
+        say.note(
+            f"{count(others, 'other open job')} on this server may go to any worker: these take their turn at "
+            f"{'it' if others == 1 else 'them'} too"
+        )
+
+
+def _start_workers(found: Place, around: _Around, number: int, queues: list[str]) -> LocalWorkers:
+    from batchq.local import LocalWorkers
+
+    roots = [*map(str, found.settings.file_roots), *around.roots]
+    environ = dict(os.environ)
+    if roots:
+        environ[ROOTS] = os.pathsep.join(dict.fromkeys(roots))
     holds = [around.emulator.lifeline] if around.emulator is not None else []
     workers = LocalWorkers(number, environ, queues, grace_s=found.settings.grace_s, holds=holds)
     if number:

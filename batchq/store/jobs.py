@@ -346,6 +346,10 @@ class JobStore:
         found = self._db.command("ZRANGEBYSCORE", self._db.keys.due, "-inf", now, "LIMIT", 0, limit)
         return [one.decode() for one in found]
 
+    def open_ids(self) -> list[str]:
+        """Every job that has not ended, submissions under way too, and some that just have."""
+        return [one.decode() for one in self._db.command("ZRANGE", self._db.keys.due, 0, -1)]
+
     def check_again(self, job_id: str, after_ms: int) -> None:
         self._db.command("ZADD", self._db.keys.due, "XX", self._db.server_ms() + after_ms, job_id)
 

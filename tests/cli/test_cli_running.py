@@ -11,8 +11,10 @@ import signal
 from cli_world import House, wait_until
 from scenes import scene
 
-from batchq import embedded
+from batchq import Client, embedded
 from batchq.emulator import Emulator, expected_text
+from batchq.settings import Settings
+from batchq.store.database import Database
 
 QUICK = {
     "BATCHQ_HEARTBEAT_S": "0.4",
@@ -230,3 +232,39 @@ def test_an_input_that_changed_makes_a_new_job(house: House) -> None:
     assert run.process.returncode == 0, run.err
     assert "its input has changed since: this is a new job" in run.err
     assert "3 succeeded" in run.err
+
+
+@scene
+def test_an_unfinished_job_is_found_however_many_came_after_it(house: House) -> None:
+    house.file("words.txt", "a\n")
+    url = embedded.start(house.data_dir / "server").url
+    first = house.run("submit", "words.txt", "--operation", "shout", BATCHQ_REDIS_URL=url).out.strip()
+    database = Database(url, house.namespace)
+    with Client(settings=Settings(redis_url=url, namespace=house.namespace)) as client:
+        ended = client.submit(["x"], preflight=False).id
+        client.cancel(ended)
+    later = [f"later-{number}" for number in range(600)]
+    record = database.job_keys(ended).job
+    database.batch([("COPY", record, database.job_keys(one).job) for one in later])
+    database.batch([("ZADD", database.keys.all, 4e12, one) for one in later])
+
+    run = house.run("run", "words.txt", "--operation", "shout", "--workers", "1", BATCHQ_REDIS_URL=url)
+
+    assert run.process.returncode == 0, run.err
+    assert f"job {first}: going on with it" in run.err
+
+
+@scene
+def test_a_run_on_a_shared_server_says_that_its_workers_take_other_jobs_too(house: House) -> None:
+    house.file("words.txt", "a\n")
+    house.file("other.txt", "b\n")
+    url = embedded.start(house.data_dir / "server").url
+    house.run("submit", "other.txt", "--operation", "shout", BATCHQ_REDIS_URL=url)
+    pinned = house.run("submit", "other.txt", "--operation", "generate", BATCHQ_REDIS_URL=url).out.strip()
+    with Client(settings=Settings(redis_url=url, namespace=house.namespace)) as client:
+        client.pin(pinned, "somebody-else")
+
+    run = house.run("run", "words.txt", "--operation", "shout", "--workers", "1", BATCHQ_REDIS_URL=url)
+
+    assert run.process.returncode == 0, run.err
+    assert "1 other open job on this server may go to any worker" in run.err
