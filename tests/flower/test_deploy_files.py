@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -53,6 +57,39 @@ def test_units_leave_calls_under_way_time_to_end(name: str) -> None:
         )
         assert grace is not None
         assert int(grace.group(1)) > load().operation("generate").timeout_s
+
+
+@pytest.mark.parametrize("name", ["batchq-worker@.service", "batchq-flower.service"])
+def test_units_are_what_systemd_takes_and_shut_in(name: str, tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("no systemd-analyze here")
+    text = (ROOT / "deploy" / name).read_text()
+    unit = tmp_path / name.replace("@", "@one")
+    unit.write_text(text.replace("/opt/batchq/bin/batchq", sys.executable))  # which is there
+    for check in (["verify", "--recursive-errors=yes"], ["security", "--offline=true", "--threshold=20"]):
+        done = subprocess.run([program, *check, unit], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_composition_asks_for_every_secret_and_is_whole_with_them(tmp_path: Path) -> None:
+    file = ROOT / "deploy" / "compose.yaml"
+    secrets = dict.fromkeys(("REDIS_PASSWORD", "GEMINI_API_KEY", "FLOWER_BASIC_AUTH"), "me:secret")
+    asked = re.findall(r"(?<!\$)\$\{(\w+):\?", file.read_text())
+    assert set(asked) == secrets.keys()
+    assert len(asked) == len(re.findall(r"(?<!\$)\$\{", file.read_text())), "none has a default"
+    program = shutil.which("docker-compose")
+    if program is None:
+        pytest.skip("no docker-compose here")
+    done = subprocess.run(
+        [program, "-f", file, "config", "-q"],
+        env={"PATH": os.environ["PATH"], **secrets},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_images_locks_hold_everything_by_its_hash() -> None:

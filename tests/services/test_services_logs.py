@@ -70,11 +70,19 @@ def test_no_log_holds_a_prompt_an_answer_or_a_key_however_much_is_logged(
     assert ("q3", asked.id, "succeeded", "1") in told
 
 
-def test_a_worker_says_nothing_of_single_items_unless_told_to(fleet: Fleet, client: Client) -> None:
+def test_a_worker_says_nothing_of_single_items_unless_told_to_but_of_slow_ones(
+    fleet: Fleet, client: Client
+) -> None:
     fleet.start()
-    client.submit([Item(f"i{n}", {"n": n}) for n in range(30)], operation="work").wait(30)
-    eventually(lambda: "is through, 30 items" in fleet.logs())
-    assert 'item "i' not in fleet.logs()
+    rows = [Item(f"i{n}", {"n": n}) for n in range(30)]
+    job = client.submit([Item("late", {"n": 0, "ms": 2_000}), *rows], operation="work")
+    job.wait(30)
+    eventually(lambda: "is through, 31 items" in fleet.logs())
+    (told,) = [line for line in fleet.logs().splitlines() if ' item "' in line]
+    found = re.search(r'WARNING.* slow: item "late" of job (\S+): succeeded in (\d+) ms, 1 attempts', told)
+    assert found is not None, told
+    assert found.group(1) == job.id
+    assert int(found.group(2)) >= 2_000
 
 
 def settled(log: ItemLog, id: str, duration_ms: int) -> None:
