@@ -5,41 +5,46 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SHORTEST_MS = 1_500  # between two looks at a job's progress
+UNSEEN_MS = 60_000  # a longer time without a look: no worker was there
 WEIGHT = 0.3  # of the newest stretch
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """A job's progress as last looked at. `per_hour` is items settled an hour, smoothed; 0: nothing known yet."""
+    """A job's progress as last looked at. `per_hour` is items settled an hour, smoothed; 0: nothing known yet.
+    `idle_ms` is time in which it was paused, had ended, or no worker was there."""
 
     settled: int
     at_ms: int
     per_hour: int
+    idle_ms: int = 0
 
     def wire(self) -> str:
-        return f"{self.settled}:{self.at_ms}:{self.per_hour}"
+        return f"{self.settled}:{self.at_ms}:{self.per_hour}:{self.idle_ms}"
 
     @classmethod
     def from_wire(cls, text: str | None) -> Pace | None:
         if not text:
             return None
-        settled, at_ms, per_hour = text.split(":")
-        return cls(int(settled), int(at_ms), int(per_hour))
+        return cls(*map(int, text.split(":")))
 
 
-def look(before: Pace | None, settled: int, now_ms: int, *, waits: bool) -> Pace:
-    """The pace after another look. While the job `waits` for a quota nothing is learnt of its rate."""
-    if before is None or settled < before.settled:  # a redrive opened it again
-        return Pace(settled, now_ms, before.per_hour if before else 0)
+def look(before: Pace | None, settled: int, now_ms: int, *, waits: bool, paused: bool) -> Pace:
+    """The pace after another look. While the job `waits` for a quota, or is idle, nothing is learnt of its rate."""
+    if before is None:
+        return Pace(settled, now_ms, 0)
     passed = now_ms - before.at_ms
-    if passed < SHORTEST_MS:
+    reopened = settled < before.settled  # by a redrive
+    if passed < SHORTEST_MS and not reopened:
         return before
-    if waits:
-        return Pace(settled, now_ms, before.per_hour)
+    idle = paused or passed > UNSEEN_MS
+    idle_ms = before.idle_ms + (passed if idle else 0)
+    if waits or idle or reopened:
+        return Pace(settled, now_ms, before.per_hour, idle_ms)
     rate = (settled - before.settled) * 3_600_000 // passed
     if before.per_hour:
         rate = round(before.per_hour + WEIGHT * (rate - before.per_hour))
-    return Pace(settled, now_ms, max(0, rate))
+    return Pace(settled, now_ms, max(0, rate), idle_ms)
 
 
 def eta_s(left: int, per_hour: int, allowed_per_hour: int, held_s: float) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchq.core.lifecycle import ItemState, JobState
+from batchq.core.lifecycle import ENDED, ItemState, JobState
 
 Json = Any  # a value that json.dumps takes
 JsonObject = dict[str, Any]
@@ -316,6 +316,8 @@ class JobRecord:
     concurrency: int | None = None
     tpm: int | None = None
     eta: float | None = None  # seconds until the last item settles; None: nothing tells yet, or it has ended
+    pace: float = 0.0  # items settled a second lately, as workers saw it; 0: nothing known
+    idle_s: float = 0.0  # of duration_s: paused, ended before a redrive, or without any worker
     resumes_at: float | None = None  # Unix seconds at which a pause ends by itself; None: it needs somebody
     error: str | None = None
     now: float = 0.0  # the store's clock when the record was read
@@ -345,8 +347,12 @@ class JobRecord:
 
     @property
     def rate(self) -> float:
-        """Items settled a second since the start; 0 before."""
-        return self.settled / self.duration_s if self.duration_s else 0.0
+        """Items settled a second: lately while the job is open and that is known, else since the start without the
+        time it was idle; 0 before."""
+        if self.pace and self.state not in ENDED:
+            return self.pace
+        active_s = (self.duration_s or 0.0) - self.idle_s
+        return self.settled / active_s if active_s > 0 else 0.0
 
     def to_json(self) -> JsonObject:
         from dataclasses import asdict

@@ -10,11 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from batchq.core.lifecycle import ENDED, JobState
+from batchq.core.lifecycle import JobState
 from batchq.core.pricing import AS_OF
 from batchq.core.records import JobRecord
 
 SHOWN_SLOWEST = 3
+SHOWN_IDLE_S = 60
 LONGEST = 160  # characters of a message in a report
 
 # C0, DEL, C1 (a lone \x9b begins an escape sequence), line and paragraph ends, marks that turn the direction of
@@ -57,7 +58,7 @@ def report(record: JobRecord, examples: Mapping[str, Example] | None = None) -> 
     """The rows of a report. `examples` by error kind; without one a kind shows its count only."""
     rows = [("state", _state(record)), ("items", _items(record))]
     if record.duration_s is not None:
-        rows.append(("time", f"{duration(record.duration_s)}, {per_second(record.rate)}"))
+        rows.append(("time", _time(record.duration_s, record)))
     if record.latency_ms:
         rows.append(("latency", _latency(record)))
     if record.requests:
@@ -104,9 +105,8 @@ def facts(record: JobRecord) -> list[str]:
         told.append(money(record.cost_usd))
     if record.duration_s is not None:
         told.append(duration(record.duration_s))
-    left_s = eta_s(record)
-    if left_s is not None:
-        told.append(f"{duration(left_s)} left")
+    if record.eta is not None:
+        told.append(f"{duration(record.eta)} left")
     if record.state is JobState.PAUSED:
         told.append("paused")
     return told
@@ -116,14 +116,6 @@ def progress_line(record: JobRecord) -> str:
     """Progress as one line of text."""
     share = 100 * record.settled // record.total if record.total else 100
     return ", ".join([f"{share} %: {record.settled:,} of {record.total:,} items", *facts(record)])
-
-
-def eta_s(record: JobRecord) -> float | None:
-    """Seconds until the last item at the rate so far; None while nothing tells, and at the end."""
-    left = record.total - record.settled
-    if record.state in ENDED or not left or not record.rate:
-        return None
-    return left / record.rate
 
 
 def all_succeeded(record: JobRecord) -> bool:
@@ -152,6 +144,11 @@ def _items(record: JobRecord) -> str:
         if number
     ]
     return f"{record.total:,}: {', '.join(parts) or 'none settled'}"
+
+
+def _time(duration_s: float, record: JobRecord) -> str:
+    idle = f", {duration(record.idle_s)} of it idle" if record.idle_s >= SHOWN_IDLE_S else ""
+    return f"{duration(duration_s)}{idle}, {per_second(record.rate)}"
 
 
 def _latency(record: JobRecord) -> str:

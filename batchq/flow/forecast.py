@@ -30,7 +30,8 @@ def forecast(walk: Walk, spec: JobSpec) -> None:
         lifted_by_hand = held_ms >= UNTIL_LIFTED
         until_ms = 0 if lifted_by_hand else seen.now_ms + held_ms
         why = _why(passage, cause, until_ms)
-    pace = look(seen.pace, seen.settled, seen.now_ms, waits=any(hold[0] for hold in holds))
+    waits, paused = any(hold[0] for hold in holds), seen.held or until_ms is not None
+    pace = look(seen.pace, seen.settled, seen.now_ms, waits=waits, paused=paused)
     allowed = allowed_per_hour(walk, spec, [(lane, passages[lane.number]) for lane in open_lanes])
     walk.jobs.note_forecast(spec.id, Forecast(until_ms, why, pace, allowed))
 

@@ -67,6 +67,7 @@ class Progress:
     settled: int
     left: tuple[int, ...]
     pace: Pace | None
+    held: bool  # somebody, or an error, paused the job
     now_ms: int
 
 
@@ -136,9 +137,8 @@ def record_of(
     if held is not None and state in (JobState.PENDING, JobState.PROCESSING):
         state, reason = JobState.PAUSED, raw.get("q_why") or None
         resumes_at = held if held < math.inf else None
-    eta = None
+    eta, pace = None, Pace.from_wire(raw.get("pace"))
     if state not in ENDED and (state is not JobState.PAUSED or resumes_at is not None):
-        pace = Pace.from_wire(raw.get("pace"))
         wait_s = max(0.0, (resumes_at or now) - now)
         left = number("pending") + number("processing")
         eta = eta_s(left, pace.per_hour if pace else 0, number("allowed"), wait_s)
@@ -179,6 +179,8 @@ def record_of(
         concurrency=optional_int(raw.get("concurrency")),
         tpm=optional_int(raw.get("tpm")),
         eta=eta,
+        pace=pace.per_hour / 3600 if pace else 0.0,
+        idle_s=pace.idle_ms / 1000 if pace else 0.0,
         resumes_at=resumes_at,
         error=raw.get("error"),
         now=now,

@@ -195,11 +195,14 @@ class JobStore:
     def progress(self, job_id: str, lanes: int) -> Progress:
         keys = self._db.job_keys(job_id)
         of_lanes = [("HMGET", keys.lane(lane), "pending", "processing") for lane in range(lanes)]
-        counts, *left = self._db.batch([("HMGET", keys.job, "n_S", "n_F", "n_D", "n_X", "pace"), *of_lanes])
+        counts, *left = self._db.batch(
+            [("HMGET", keys.job, "n_S", "n_F", "n_D", "n_X", "pace", "holds"), *of_lanes]
+        )
         return Progress(
             settled=sum(int(count or 0) for count in counts[:4]),
             left=tuple(sum(int(count or 0) for count in lane) for lane in left),
             pace=Pace.from_wire(counts[4].decode() if counts[4] else None),
+            held=bool(counts[5]),
             now_ms=self._db.server_ms(),
         )
 

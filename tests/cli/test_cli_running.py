@@ -264,7 +264,9 @@ def test_a_run_on_a_shared_server_says_that_its_workers_take_other_jobs_too(hous
     with Client(settings=Settings(redis_url=url, namespace=house.namespace)) as client:
         client.pin(pinned, "somebody-else")
 
-    run = house.run("run", "words.txt", "--operation", "shout", "--workers", "1", BATCHQ_REDIS_URL=url)
+    provider = {"GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:9"}  # so that its workers serve `generate` too
+    command = ("run", "words.txt", "--operation", "shout", "--workers", "1")
+    run = house.run(*command, BATCHQ_REDIS_URL=url, **provider)
 
     assert run.process.returncode == 0, run.err
     assert "1 other open job on this server may go to any worker" in run.err

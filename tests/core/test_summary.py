@@ -82,17 +82,23 @@ def test_a_report_leaves_out_what_is_not_known_yet() -> None:
 
 
 def test_progress_tells_rate_failures_and_the_time_left() -> None:
-    assert summary.progress_line(RUNNING) == (
+    assert summary.progress_line(replace(RUNNING, eta=55.0)) == (
         "50 %: 100 of 200 items, 8 failed, 2 cancelled, 2.0/s, 1 retry, 5 rate limited, 19.1k tokens, $1.50, "
-        "50 s, 50 s left"
+        "50 s, 55 s left"
     )
 
 
-def test_the_time_left_is_unknown_before_the_first_item_and_none_at_the_end() -> None:
-    assert summary.eta_s(RUNNING) == pytest.approx(50)
-    assert summary.eta_s(RECORD) is None
-    nothing = replace(RUNNING, succeeded=0, failed=0, dead_letter=0, cancelled=0, pending=200, processing=0)
-    assert summary.eta_s(nothing) is None
+def test_idle_time_is_told_and_no_part_of_the_rate() -> None:
+    night = replace(RECORD, finished_at=1_010.0 + 28_900, idle_s=28_800.0)
+    assert ("time", "8:01:40 h, 8:00:00 h of it idle, 2.0/s") in summary.report(night)
+    resumed = replace(RUNNING, now=1_010.0 + 28_850, idle_s=28_800.0, eta=45.2)
+    assert "2.0/s" in summary.facts(resumed)
+    assert "45 s left" in summary.facts(resumed)
+
+
+def test_an_open_job_tells_its_pace_of_late() -> None:
+    assert "4.0/s" in summary.facts(replace(RUNNING, pace=4.0))
+    assert "2.0/s" in summary.facts(replace(RECORD, pace=4.0)), "an ended one its whole time's"
 
 
 def test_advice_is_given_only_where_there_is_something_to_do() -> None:

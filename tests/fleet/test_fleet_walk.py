@@ -162,6 +162,7 @@ def test_a_paused_job_sends_nothing_until_it_is_resumed(fleet: Fleet, client: Cl
     paused = job.status()
     assert (paused.state, paused.reason) == (JobState.PAUSED, "lunch")
     assert 0 < paused.pending < 60
+    eventually(lambda: job.status().idle_s > paused.idle_s)
     job.resume()
     assert job.wait(60).succeeded == 60
     assert set(fleet.calls().values()) == {1}

@@ -1,0 +1,42 @@
+"""How fast a job goes, as the sweeper's looks at it tell, and when it will end."""
+
+from __future__ import annotations
+
+from batchq.core.forecast import UNSEEN_MS, Pace, eta_s, look
+
+HOUR_MS = 3_600_000
+
+
+def at_work(before: Pace | None, settled: int, now_ms: int) -> Pace:
+    return look(before, settled, now_ms, waits=False, paused=False)
+
+
+def test_the_pace_is_what_settles_between_looks() -> None:
+    pace = at_work(at_work(None, 0, 0), 10, 2_000)
+    assert pace.per_hour == 5 * 3600
+    assert eta_s(100, pace.per_hour, 0, 0.0) == 20.0
+
+
+def test_hours_without_a_worker_are_idle_and_teach_nothing() -> None:
+    before = at_work(at_work(None, 0, 0), 10, 2_000)
+    after = at_work(before, 11, 2_000 + 8 * HOUR_MS)
+    assert after == Pace(11, 2_000 + 8 * HOUR_MS, before.per_hour, 8 * HOUR_MS)
+    assert at_work(after, 21, after.at_ms + 2_000).per_hour == before.per_hour
+    assert at_work(before, 10, before.at_ms + UNSEEN_MS).idle_ms == 0, "a busy sweeper is no absence"
+
+
+def test_a_pause_is_idle_and_a_wait_for_a_quota_is_not() -> None:
+    before = at_work(at_work(None, 0, 0), 10, 2_000)
+    assert look(before, 10, 4_000, waits=True, paused=True) == Pace(10, 4_000, before.per_hour, 2_000)
+    assert look(before, 10, 4_000, waits=True, paused=False) == Pace(10, 4_000, before.per_hour, 0)
+
+
+def test_the_time_from_an_end_to_a_redrive_is_idle() -> None:
+    before = at_work(at_work(None, 0, 0), 10, 2_000)
+    assert at_work(before, 9, 2_000 + HOUR_MS) == Pace(9, 2_000 + HOUR_MS, before.per_hour, HOUR_MS)
+
+
+def test_a_pace_noted_by_an_older_worker_is_read() -> None:
+    assert Pace.from_wire("7:1000:60") == Pace(7, 1_000, 60)
+    assert Pace.from_wire(Pace(7, 1_000, 60, 5).wire()) == Pace(7, 1_000, 60, 5)
+    assert Pace.from_wire("") is None
