@@ -58,8 +58,8 @@ flower: setup ## Show jobs and workers on http://127.0.0.1:5555
 emulator: setup ## Run the local Gemini API
 	@$(BATCHQ) emulator $(ARGS)
 
-bench: setup ## Measure what an item costs beside a plain Celery chord
-	@$(BIN)/python bench/overhead.py $(ARGS)
+bench: setup ## Measure batchq beside plain Celery and google-genai; ARGS="overhead" picks one
+	@$(BIN)/python -m bench $(ARGS)
 
 bench-quota: setup ## Measure how much of a quota a fleet uses; takes minutes a run
 	@$(BIN)/python -m bench.quota $(ARGS)

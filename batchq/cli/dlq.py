@@ -78,7 +78,7 @@ def dlq_command() -> None:
 def list_letters(choice: Choice, as_json: bool) -> None:
     """One line a dead letter."""
     from batchq.cli import opening, say
-    from batchq.core.summary import count
+    from batchq.core.wording import count
 
     number = 0
     with opening.client() as client:
@@ -126,7 +126,7 @@ def show_letters(choice: Choice, as_json: bool) -> None:
 def redrive_letters(choice: Choice, yes: bool, as_json: bool) -> None:
     """Send dead letters back as pending items; a finished job opens again."""
     from batchq.cli import opening, say
-    from batchq.core.summary import count
+    from batchq.core.wording import count
 
     with opening.client() as client:
         if choice.everything and not yes:
@@ -151,7 +151,7 @@ def redrive_letters(choice: Choice, yes: bool, as_json: bool) -> None:
 def purge_letters(choice: Choice, yes: bool, as_json: bool) -> None:
     """Set dead letters aside for good: they stay failed in counts and results, and leave the list."""
     from batchq.cli import opening, say
-    from batchq.core.summary import count
+    from batchq.core.wording import count
 
     with opening.client() as client:
         if choice.everything and not yes:
@@ -173,7 +173,7 @@ def purge_letters(choice: Choice, yes: bool, as_json: bool) -> None:
 def export_letters(choice: Choice, out: str | None, as_json: bool) -> None:
     """Dead letters as JSON lines, with input, error and attempts; to stdout, or to OUT."""
     from batchq.cli import opening, say
-    from batchq.core.summary import count
+    from batchq.core.wording import count
     from batchq.formats import check_destination
 
     destination = check_destination(out or "-", "jsonl")
@@ -225,14 +225,14 @@ def _brief(letter: DeadLetter) -> dict[str, Any]:
 
 
 def _line(letter: DeadLetter) -> str:
-    from batchq.core.summary import one_line
+    from batchq.core.wording import one_line
 
     parts = (letter.job_id, letter.id, str(letter.status), letter.reason)
     return "  ".join([*(one_line(part, 60) for part in parts), one_line(letter.error.message, 160)])
 
 
 def _attempt(attempt: Attempt) -> str:
-    from batchq.core.summary import milliseconds
+    from batchq.core.wording import milliseconds
 
     if attempt.is_redrive:
         return attempt.error.message
@@ -241,7 +241,7 @@ def _attempt(attempt: Attempt) -> str:
 
 def _whole(letter: DeadLetter) -> list[tuple[str, str]]:
     from batchq.cli.say import to_json
-    from batchq.core.summary import count
+    from batchq.core.wording import count
 
     rows = [
         ("job", letter.job_id),

@@ -96,6 +96,6 @@ class _Bar:
     def note(self, text: str) -> None:
         from rich.text import Text
 
-        from batchq.core.summary import lines
+        from batchq.core.wording import lines
 
         self._console.print(Text(lines(text)))

@@ -190,7 +190,7 @@ def _source(view: QuotaView) -> str:
 
 def _state(view: QuotaView) -> str:
     from batchq.core.quota import BINDINGS
-    from batchq.core.summary import duration
+    from batchq.core.wording import duration
 
     if view.paused:
         return BINDINGS["paused"]

@@ -18,7 +18,7 @@ from batchq.cli.options import JobOptions
 from batchq.cli.progress import Progress, progress
 from batchq.cli.submitting import STDIN, files_mode, open_input, tell_accepted, tell_input, unserved_queues
 from batchq.core.lifecycle import ENDED, JobState
-from batchq.core.summary import count
+from batchq.core.wording import count
 from batchq.errors import Conflict, InputError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO, cast
 
-from batchq.core.summary import Row, lines, one_line
+from batchq.core.wording import Row, lines, one_line
 
 # what json.dumps leaves as it is and a terminal may obey or a line reader may take for an end
 _C1 = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F))} | {

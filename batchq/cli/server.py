@@ -57,7 +57,7 @@ def server_status(as_json: bool) -> None:
 
 
 def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
-    from batchq.core.summary import duration
+    from batchq.core.wording import duration
 
     memory, aof = status["memory"], status["aof"]
     known = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from batchq.cli import say
 from batchq.cli.options import JobOptions
-from batchq.core.summary import count
+from batchq.core.wording import count
 from batchq.errors import InputError
 
 if TYPE_CHECKING:

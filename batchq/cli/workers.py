@@ -42,7 +42,7 @@ class Worker:
 def workers_command(as_json: bool) -> None:
     """Show the live workers: what each consumes, how many items it runs at once and how many it is at."""
     from batchq.cli import opening, say
-    from batchq.core.summary import count
+    from batchq.core.wording import count
 
     with opening.client() as client:
         workers = list(grouped(client.fleet(), client.settings.namespace))
@@ -82,7 +82,7 @@ def _owner(beat: Beat) -> tuple[str, str]:
 
 
 def _row(worker: Worker) -> tuple[str, ...]:
-    from batchq.core.summary import duration
+    from batchq.core.wording import duration
 
     return (
         worker.name,

@@ -6,25 +6,17 @@ control characters, whatever is in them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from batchq.core.lifecycle import JobState
 from batchq.core.pricing import AS_OF
 from batchq.core.records import JobRecord
+from batchq.core.wording import Row, count, duration, milliseconds, money, one_line, per_second, short
 
 SHOWN_SLOWEST = 3
 SHOWN_IDLE_S = 60
 LONGEST = 160  # characters of a message in a report
-
-# C0, DEL, C1 (a lone \x9b begins an escape sequence), line and paragraph ends, marks that turn the direction of
-# writing, and halves of surrogate pairs, which no terminal can be sent
-_UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
-
-Row = tuple[str, str]  # label, value
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +25,6 @@ class Example:
 
     id: str
     message: str
-
-
-def one_line(text: str, most: int | None = None) -> str:
-    """The text on one line with control characters escaped; cut to `most` characters where it is longer."""
-    if most is not None and len(text) > most:
-        text = text[: most - 1] + "…"
-    return _UNSAFE.sub(_escape, text)
-
-
-def lines(text: str) -> str:
-    """The same for a text of ours that has line breaks of its own: they stay."""
-    return "\n".join(one_line(line) for line in text.split("\n"))
-
-
-def _escape(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return {9: "\\t", 10: "\\n", 13: "\\r"}.get(code) or (
-        f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-    )
 
 
 def report(record: JobRecord, examples: Mapping[str, Example] | None = None) -> list[Row]:
@@ -69,8 +42,8 @@ def report(record: JobRecord, examples: Mapping[str, Example] | None = None) -> 
     if record.slowest:
         rows.append(("slowest", _slowest(record)))
     known = examples or {}
-    for kind, count in sorted(record.errors.items(), key=lambda entry: -entry[1]):
-        rows.append(("errors", _error(kind, count, known.get(kind))))
+    for kind, number in sorted(record.errors.items(), key=lambda entry: -entry[1]):
+        rows.append(("errors", _error(kind, number, known.get(kind))))
     return rows
 
 
@@ -185,47 +158,3 @@ def _error(kind: str, number: int, example: Example | None) -> str:
     if example is None:
         return text
     return f"{text}, such as {one_line(example.id, 60)}: {one_line(example.message, LONGEST)}"
-
-
-# -- words for numbers --------------------------------------------------------------------------------------
-
-
-def count(number: int, one: str, many: str | None = None) -> str:
-    """ "1 item", "2 items"."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def duration(seconds: float) -> str:
-    """ "0.8 s", "42 s", "3:07 min", "2:05:09 h"."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
-
-
-def milliseconds(ms: float) -> str:
-    return f"{ms:.0f} ms" if ms < 1_000 else duration(ms / 1_000)
-
-
-def per_second(rate: float) -> str:
-    """A rate that can be read: below one a second it is told by the minute."""
-    return f"{rate:,.1f}/s" if rate >= 1 else f"{rate * 60:,.1f}/min"
-
-
-def money(usd: float) -> str:
-    """Dollars with as many digits as a small sum needs."""
-    if usd == 0:
-        return "$0"
-    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}" if usd >= 0.0001 else f"${usd:.2g}"
-
-
-def short(number: int) -> str:
-    """ "950", "12.3k", "4.5M"."""
-    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if number >= size:
-            return f"{number / size:.1f}{unit}"
-    return str(number)

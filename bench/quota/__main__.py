@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from bench.quota.measure import use
-from bench.quota.stage import MODEL, stage
+from bench.stage import MODEL, stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from batchq.core import summary
+from batchq.core import summary, wording
 from batchq.core.lifecycle import JobState
 from batchq.core.records import JobRecord, Slow
 from batchq.core.summary import Example
@@ -122,11 +122,11 @@ def test_advice_is_given_only_where_there_is_something_to_do() -> None:
     ],
 )
 def test_control_characters_are_shown_and_never_sent(raw: str, shown: str) -> None:
-    assert summary.one_line(raw) == shown
+    assert wording.one_line(raw) == shown
 
 
 def test_numbers_are_written_as_people_read_them() -> None:
-    assert [summary.duration(s) for s in (0, 9.94, 9.96, 59.6, 61, 7_509)] == [
+    assert [wording.duration(s) for s in (0, 9.94, 9.96, 59.6, 61, 7_509)] == [
         "0.0 s",
         "9.9 s",
         "10 s",
@@ -134,12 +134,12 @@ def test_numbers_are_written_as_people_read_them() -> None:
         "1:01 min",
         "2:05:09 h",
     ]
-    assert [summary.money(usd) for usd in (0, 2.9e-06, 0.0042, 0.5, 1_234.5)] == [
+    assert [wording.money(usd) for usd in (0, 2.9e-06, 0.0042, 0.5, 1_234.5)] == [
         "$0",
         "$2.9e-06",
         "$0.0042",
         "$0.5000",
         "$1,234.50",
     ]
-    assert [summary.short(n) for n in (950, 12_345, 4_500_000)] == ["950", "12.3k", "4.5M"]
-    assert [summary.per_second(rate) for rate in (2_000, 0.5)] == ["2,000.0/s", "30.0/min"]
+    assert [wording.short(n) for n in (950, 12_345, 4_500_000)] == ["950", "12.3k", "4.5M"]
+    assert [wording.per_second(rate) for rate in (2_000, 0.5)] == ["2,000.0/s", "30.0/min"]
