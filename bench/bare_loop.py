@@ -12,7 +12,7 @@ import time  # noqa: E402
 from gevent.pool import Pool  # noqa: E402
 from google import genai  # noqa: E402
 
-from bench.stage import MODEL  # noqa: E402
+from bench.stage import CONFIG, MODEL  # noqa: E402
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
 
     def ask(number: int) -> None:
-        client.models.generate_content(model=MODEL, contents=f"{sys.argv[3]} {number}")
+        client.models.generate_content(model=MODEL, contents=f"{sys.argv[3]} {number}", config=CONFIG)
 
     for _ in Pool(slots).imap_unordered(ask, range(calls)):
         pass

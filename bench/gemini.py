@@ -17,7 +17,7 @@ import time
 from batchq import Client
 from bench.meter import Cost, Meter, compared, markdown
 from bench.overhead import finished
-from bench.stage import INCLUDE, MODEL, ROOT, stage
+from bench.stage import CONFIG, INCLUDE, MODEL, ROOT, stage
 
 PROMPT = "Which of these words is a verb: apple, run, table? Number"
 UNLIMITED = {f"QUOTAS__{MODEL}__REQUESTS_PER_MINUTE": 1_000_000, f"QUOTAS__{MODEL}__CONCURRENCY": 10_000}
@@ -61,7 +61,8 @@ def main(arguments: list[str]) -> None:
 
 
 def through_batchq(client: Client, calls: int) -> None:
-    job = client.submit((f"{PROMPT} {number}" for number in range(calls)), model=MODEL, preflight=False)
+    prompts = (f"{PROMPT} {number}" for number in range(calls))
+    job = client.submit(prompts, model=MODEL, options=CONFIG, preflight=False)
     finished(client, job.id)
 
 

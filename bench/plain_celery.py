@@ -40,7 +40,7 @@ def noop(number: int) -> None:
 
 @app.task(name="plain.ask", ignore_result=True)
 def ask(model: str, prompt: str) -> None:
-    gemini().models.generate_content(model=model, contents=prompt)
+    gemini().models.generate_content(model=model, contents=prompt, config={"temperature": 0.2})
 
 
 @app.task(name="plain.done")

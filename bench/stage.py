@@ -23,6 +23,7 @@ from batchq.wiring import Place
 ROOT = Path(__file__).parents[1]
 COMMAND = "import sys; from batchq.cli import main; sys.exit(main())"
 MODEL = "gemini-2.5-flash-lite"
+CONFIG = {"temperature": 0.2}  # of every call: hardly anybody has none
 INCLUDE = ("operations_under_test",)
 
 

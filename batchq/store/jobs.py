@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from batchq.core.forecast import Pace
 from batchq.core.lifecycle import ENDED, HoldCause, JobState
 from batchq.core.records import JobRecord
-from batchq.core.summary import count
+from batchq.core.wording import count
 from batchq.errors import BatchqError, Conflict, NewerData, NotFound
 from batchq.store.database import Database
 from batchq.store.job_record import (
