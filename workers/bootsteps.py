@@ -18,6 +18,7 @@ from celery.signals import (
 from batchq import wiring
 from batchq.core.discreet import Discreet
 from batchq.errors import ConfigurationError
+from batchq.flow import item_log
 from workers import life
 from workers.hidden import secrets_of
 from workers.place import place
@@ -85,6 +86,8 @@ def _quiet(logger: logging.Logger, **_: Any) -> None:
         handler.addFilter(discreet)
     for name in ("celery.worker.strategy", "celery.app.trace", "celery.pool"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    if place.settings.log_items:  # whatever Celery's level, which is WARNING by default
+        logging.getLogger(item_log.LOGGER).setLevel(logging.INFO)
 
 
 def _stop_claiming(**_: Any) -> None:

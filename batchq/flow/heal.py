@@ -113,7 +113,7 @@ def _sweep_job(walk: Walk, job_id: str, this: Round) -> int | None:
         max_crashes=walk.settings.max_crashes,
     )
     if healed.back or healed.poisoned:
-        log.info(
+        log.warning(
             "job %s: %d items brought back, %d set aside, %d calls lost",
             job_id,
             healed.back,

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from batchq.core import latency
 from batchq.core.records import Outcome
 
-log = logging.getLogger("batchq")
+LOGGER = "batchq.items"
+log = logging.getLogger(LOGGER)
 
 SLOW = 3.0  # times the 95th percentile of the job's calls in this process
 ENOUGH = 20  # calls of a job before one of them can be told slow

@@ -70,6 +70,14 @@ def test_no_log_holds_a_prompt_an_answer_or_a_key_however_much_is_logged(
     assert ("q3", asked.id, "succeeded", "1") in told
 
 
+def test_items_have_their_lines_when_asked_for_at_celerys_own_level_too(fleet: Fleet, client: Client) -> None:
+    fleet.extra["BATCHQ_LOG_ITEMS"] = "1"
+    fleet.start(level="WARNING")
+    job = client.submit([Item(f"i{n}", {"n": n}) for n in range(3)], operation="work")
+    job.wait(30)
+    eventually(lambda: fleet.logs().count(f" of job {job.id}: succeeded in ") == 3)
+
+
 def test_a_worker_says_nothing_of_single_items_unless_told_to_but_of_slow_ones(
     fleet: Fleet, client: Client
 ) -> None:
