@@ -146,6 +146,11 @@ class Throttled(ProviderError):
 class Unavailable(ProviderError):
     """It may pass: 408, 5xx, timeouts, resets, bodies that cannot be read."""
 
+    @property
+    def is_outage(self) -> bool:
+        """Whether the provider itself seems to be away, and not only this answer."""
+        return self.code >= 500 or self.kind == "CONNECTION"
+
 
 class Rejected(ProviderError):
     """This request is refused for good: 400, 413, blocked content, an answer that never fits."""

@@ -10,7 +10,7 @@ import click
 from batchq.cli.options import json_option
 
 if TYPE_CHECKING:
-    from batchq.core.quota import QuotaLimits
+    from batchq.core.limits import QuotaLimits
     from batchq.store.quotas import QuotaView
 
 name_argument = click.argument("name", metavar="QUOTA")
@@ -156,7 +156,7 @@ def document(view: QuotaView) -> dict[str, Any]:
 
 
 def _limits(limits: QuotaLimits) -> dict[str, int | None]:
-    from batchq.core.quota import DIMENSIONS
+    from batchq.core.limits import DIMENSIONS
 
     return {name: getattr(limits, name) for name in DIMENSIONS}
 
@@ -179,7 +179,7 @@ def _used(used: int, limit: int | None) -> str:
 
 
 def _source(view: QuotaView) -> str:
-    from batchq.core.quota import DIMENSIONS, QuotaLimits
+    from batchq.core.limits import DIMENSIONS, QuotaLimits
 
     sources = (("set", view.set), ("settings", view.configured), ("learnt", view.learnt))
     found = [
@@ -189,7 +189,7 @@ def _source(view: QuotaView) -> str:
 
 
 def _state(view: QuotaView) -> str:
-    from batchq.core.quota import BINDINGS
+    from batchq.core.permits import BINDINGS
     from batchq.core.wording import duration
 
     if view.paused:

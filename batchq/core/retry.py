@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from batchq.core.lifecycle import ItemState
-from batchq.core.quota import QuotaLimits, until_pacific_midnight_ms
+from batchq.core.limits import QuotaLimits
+from batchq.core.pacific import until_pacific_midnight_ms
 from batchq.errors import Fatal, ProviderError, Rejected, Throttled
 
 BASE_MS = 1_000
@@ -56,13 +57,20 @@ class Limited:
 
 
 @dataclass(frozen=True, slots=True)
+class Away:
+    """The provider answers nobody, its quota is held for `hold_ms`: the item goes back, no attempt is used up."""
+
+    hold_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unserved:
     """The job cannot be served: give the item back, count towards the job's pause."""
 
     why: str
 
 
-Decision = GiveUp | Again | Limited | Unserved
+Decision = GiveUp | Again | Limited | Away | Unserved
 
 
 def decide(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from batchq.core import window
 from batchq.core.forecast import eta_s, look
 from batchq.core.lifecycle import JobState
-from batchq.core.quota import BINDINGS
+from batchq.core.permits import BINDINGS
 from batchq.core.records import JobRecord
 from batchq.flow.advance import UNTIL_LIFTED, hold_of
 from batchq.flow.gates import Passage

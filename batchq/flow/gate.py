@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from batchq.core.quota import BUCKET_MS, VALID_MS, Asked, Correction, Granted, QuotaLimits
+from batchq.core.limits import QuotaLimits
+from batchq.core.permits import HOLDS, Asked, Granted
+from batchq.core.quota import Correction
+from batchq.core.ring import BUCKET_MS, VALID_MS
 from batchq.errors import BatchqError
 from batchq.flow.holds import Holds
 from batchq.store.quotas import QuotaStore
@@ -22,7 +26,7 @@ from batchq.store.quotas import QuotaStore
 log = logging.getLogger("batchq")
 
 AHEAD_MS = 1_000  # how far ahead of now a block reaches
-PAUSE_S = 0.5  # between two draws of a busy quota
+PAUSE_S = 0.5  # between two draws of a busy quota, about: who always comes just after another finds nothing
 QUICK_S = 0.02  # … of one that gives all that is asked at once
 BLOCK = 500  # permits a draw at most
 SLICE_S = 0.25  # every wait ends in slices, so that a shutdown is noticed
@@ -146,6 +150,12 @@ class Gate:
         """The call ended. `tokens` is its input as the provider counted it, None where it did not say."""
         change = tokens - permit.tokens if tokens is not None and permit.tokens else 0
         self._tell(permit.buckets, 0, change, answered)
+
+    def take_answered(self) -> int:
+        """Calls answered that the store has not heard of yet: the caller tells it."""
+        with self._lock:
+            answered, self._news.succeeded = self._news.succeeded, 0
+            return answered
 
     def unused(self, permit: Permit) -> None:
         """No call was made: the permit goes back."""
@@ -302,7 +312,7 @@ class Gate:
                 self._refuse_large(waiters[0], granted)
         for waiter in lost:
             self._give_back(waiter)
-        if granted.binding in ("hold", "capacity", "day", "requests_per_day", "paused"):
+        if granted.binding in HOLDS:
             self._learn_hold(granted)
             return min(LONGEST_S, granted.wait_ms / 1000)
         if not granted.wait_ms:
@@ -310,7 +320,7 @@ class Gate:
             return min(PAUSE_S, max(QUICK_S, last_s / 2))  # before the last of them has gone
         if granted.binding == "concurrency":
             return granted.wait_ms / 1000
-        return min(LONGEST_S, max(PAUSE_S, granted.wait_ms / 1000))
+        return min(LONGEST_S, max(PAUSE_S * random.uniform(0.8, 1.2), granted.wait_ms / 1000))
 
     def _refuse_large(self, waiter: _Waiter, granted: Granted) -> None:
         """One whose upper estimate alone is too large is drawn as the whole minute. Under the lock."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from batchq.core import tokens
-from batchq.core.quota import QuotaLimits, in_force
+from batchq.core.limits import QuotaLimits, in_force
 from batchq.core.records import Usage
 from batchq.flow.gate import Gate, Permit, TooLarge, TooLong
 from batchq.flow.holds import Holds
@@ -96,6 +96,9 @@ class Passage:
             self.experience.ratio.learn(estimate.raw, real)
         if self.gate is not None:
             self.gate.done(permit, real, answered=answered)
+
+    def take_answered(self) -> int:
+        return self.gate.take_answered() if self.gate is not None else 0
 
     def unused(self, permit: Permit) -> None:
         if self.gate is not None:

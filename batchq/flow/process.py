@@ -14,12 +14,13 @@ from batchq.core.records import Outcome, Usage
 from batchq.core.tokens import Estimate
 from batchq.errors import BatchqError, NewerData, NotFound, ProviderError, Rejected
 from batchq.flow.advance import advance
-from batchq.flow.ask import another_may_read, ask, call_of
+from batchq.flow.ask import ask, call_of
 from batchq.flow.gate import TooLarge, TooLong
 from batchq.flow.ledger import Consequences
 from batchq.flow.outcome import attempt_of, cost_of, failure, success
 from batchq.flow.patience import GaveUp, patiently
 from batchq.flow.task import Asked, ItemMessage, Task
+from batchq.flow.verdict import HELD_MS, decide, refusals
 from batchq.flow.walk import Walk
 from batchq.store.codec import pack_outcome
 from batchq.store.job_record import JobSpec, Lane
@@ -30,8 +31,6 @@ log = logging.getLogger("batchq")
 SUSPECT_CRASHES = 2  # an item under which so many workers died runs as the only suspect of its process
 SUSPECT_WAIT_MS = 1_000
 ELSEWHERE_MS = 1_000  # until another worker may have taken what this one cannot serve
-HELD_MS = 1_500  # an item of a held quota comes back after this at most; it goes out again when the hold ends
-OWN_REFUSALS = 4  # of a kind that is fatal for a job, before they count as the item's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +149,8 @@ def _refuse(task: Task, walk: Walk, too_large: TooLarge) -> None:
 def _run(task: Task, walk: Walk) -> SendAgain | None:
     try:
         asked = ask(task, walk)
+        # the fleet hears of a refusal before the permit ends: until then no other call asks in its place
+        decision = decide(task, walk, asked.error) if asked.error is not None else None
     except BaseException:
         task.passage.done(task.permit, None, Usage(), answered=False)
         raise
@@ -158,59 +159,21 @@ def _run(task: Task, walk: Walk) -> SendAgain | None:
         _settle(task, walk, asked, success(task, walk, asked, asked.answer))
         return None
     assert asked.error is not None
-    if asked.error.kind == "FILE_OUTSIDE_ROOTS" and another_may_read(task, walk):
-        _give_back(task, walk, ELSEWHERE_MS)
-        return None
-    decision = retry.decide(
-        asked.error,
-        attempts=task.lease.attempts,
-        limited=task.lease.limited,
-        limited_ms=task.lease.waited_ms,
-        policy=walk.policy(task.lane.operation),
-        now_ms=int(time.time() * 1000),
-        dice=walk.dice.random(),
-    )
-    if isinstance(decision, retry.Unserved) and _is_its_own(task, walk, asked.error):
-        decision = retry.GiveUp(ItemState.FAILED, asked.error.kind, asked.error.message)
     match decision:
         case retry.GiveUp():
             _settle(task, walk, asked, failure(task, walk, asked, decision))
-            return None
         case retry.Again(delay_ms):
             return _release(task, walk, asked, ReleaseKind.RETRY, delay_ms)
-        case retry.Limited():
-            return _limited(task, walk, asked, decision)
+        case retry.Limited(delay_ms, _, charged_ms):
+            return _release(task, walk, asked, ReleaseKind.LIMITED, delay_ms, charged_ms)
+        case retry.Away(hold_ms):
+            return _release(task, walk, asked, ReleaseKind.AWAY, min(HELD_MS, hold_ms))
         case retry.Unserved(why):
-            delay_ms = retry.backoff_ms(_refusals(task, asked.error) + 1, walk.dice.random())
+            delay_ms = retry.backoff_ms(refusals(task, asked.error) + 1, walk.dice.random())
             return _release(task, walk, asked, ReleaseKind.FATAL, delay_ms, why=why)
-
-
-def _refusals(task: Task, error: ProviderError) -> int:
-    """How often this item met the same refusal before."""
-    return sum(one.error.code == error.code and one.error.status == error.kind for one in task.lease.history)
-
-
-def _is_its_own(task: Task, walk: Walk, error: ProviderError) -> bool:
-    """Whether what looks fatal for the job is this item's alone: met again and again, while others succeed."""
-    if _refusals(task, error) < OWN_REFUSALS:
-        return False
-    return patiently(lambda: walk.jobs.record(task.spec.id).succeeded, walk.stop.is_set) > 0
-
-
-def _limited(task: Task, walk: Walk, asked: Asked, limited: retry.Limited) -> SendAgain | None:
-    """The quota learns of the refusal first, for the whole fleet; the item waits as long as that says."""
-    delay_ms, model = limited.delay_ms, task.passage.model
-    if model is not None:
-        # capacity has no time of its own: the quota's breaker knows
-        for_ms = 0 if limited.kind == "capacity" else limited.hold_ms
-        held_ms = patiently(
-            lambda: walk.quotas.refuse(model, limited.kind, for_ms, limited.learnt), lambda: False
-        )
-        walk.gates.holds.learn(model, held_ms, limited.kind)
-        delay_ms = held_ms + limited.delay_ms - limited.hold_ms
-        if limited.kind == "day":
-            delay_ms = HELD_MS
-    return _release(task, walk, asked, ReleaseKind.LIMITED, delay_ms, limited.charged_ms)
+        case None:  # this process may not read the item's file, another may
+            _give_back(task, walk, ELSEWHERE_MS)
+    return None
 
 
 def _settle(task: Task, walk: Walk, asked: Asked, outcome: Outcome) -> None:

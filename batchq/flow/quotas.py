@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchq.core.quota import QuotaLimits
+from batchq.core.limits import QuotaLimits
 from batchq.errors import InputError, NotFound
 from batchq.flow.gates import model_quota
 from batchq.flow.walk import Walk

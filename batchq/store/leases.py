@@ -63,6 +63,7 @@ class Claimed:
 class ReleaseKind(StrEnum):
     RETRY = "retry"  # an attempt was used up
     LIMITED = "limited"  # refused for rate: no attempt
+    AWAY = "away"  # nobody is answered: no attempt
     FATAL = "fatal"  # the job cannot be served: no attempt
     UNUSED = "unused"  # no call was made, or its worker is going: no attempt
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from batchq.core import quota as core
-from batchq.core.quota import Asked, Correction, Granted, QuotaLimits
+from batchq.core import pacific, ring
+from batchq.core.limits import LEARNT, QuotaLimits, in_force
+from batchq.core.permits import Asked, Granted
+from batchq.core.quota import Correction
+from batchq.core.slowdown import BREAKER_ROW
 from batchq.store.database import Arg, Database
 
 __all__ = ["QuotaLimits", "QuotaStore", "QuotaView"]
@@ -19,8 +22,9 @@ FIELDS = {
 }
 _HEADER = [
     *(f"{source}_{short}" for source in ("set", "conf", "learnt") for short in FIELDS.values()),
-    *("conf_at", "learns", "paused", "hold", "why", "cap", "skew", "day", "of_day"),
+    *("conf_at", "learns", "paused", "hold", "why", "cap", "row", "skew", "day", "of_day"),
 ]
+_BREAKER = ("row", "failing", "probe_for")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class QuotaView:
     learnt: QuotaLimits  # from refusals
     paused: bool
     held_ms: int  # from now; 0: not held
-    why: str  # nothing goes, see core.quota.BINDINGS; "" when it is open
+    why: str  # nothing goes, see core.permits.BINDINGS; "" when it is open
     slowed_rpm: int  # after refusals; 0: it is not
     drawn: bool  # by a worker, whose settings are `configured`
     used_requests: int = 0  # of the last minute
@@ -48,15 +52,15 @@ class QuotaStore:
         self._db = database
         self.began_ms: int | None = None  # by the store's clock; the settings of who began last hold
         self.epoch = ""  # tests say which server this is
-        self._days: core.Days = (0, 0, 0)
+        self._days: pacific.Days = (0, 0, 0)
 
     # -- drawing --------------------------------------------------------------------------------------------
 
-    def day_ends(self) -> core.Days:
+    def day_ends(self) -> pacific.Days:
         """The Pacific midnights around now; computed anew when one has passed."""
-        now = core.local_ms() if self._db.now_ms is None else self._db.now_ms
+        now = pacific.local_ms() if self._db.now_ms is None else self._db.now_ms
         if not self._days[0] <= now < self._days[1]:
-            self._days = core.pacific_days(now)
+            self._days = pacific.pacific_days(now)
         return self._days
 
     def draw(
@@ -99,8 +103,14 @@ class QuotaStore:
     def refuse(self, name: str, kind: str, for_ms: int, learnt: QuotaLimits) -> int:
         """A call was refused for rate. Returns how long the quota is held from now, in ms."""
         args: list[Arg] = [self._db.now_arg, kind, for_ms]
-        args += ["" if (value := getattr(learnt, field)) is None else value for field in core.LEARNT]
+        args += ["" if (value := getattr(learnt, field)) is None else value for field in LEARNT]
         return int(self._db.run("refuse", [self._db.keys.quota(name)], args))
+
+    def fail(self, name: str, succeeded: int) -> tuple[int, bool]:
+        """A call got no answer, after `succeeded` others that did. See core.quota.Quota.fail for what it returns."""
+        args: list[Arg] = [self._db.now_arg, succeeded]
+        held_ms, charged = self._db.run("fail", [self._db.keys.quota(name)], args)
+        return int(held_ms), bool(charged)
 
     def clear_owners(self, name: str, alive: Sequence[str]) -> None:
         """Give back the calls in flight of processes that died."""
@@ -145,14 +155,14 @@ class QuotaStore:
     def reset(self, name: str) -> None:
         """What was set, what was learnt, and the slowness after refusals go; the settings hold again."""
         fields = [f"{source}_{short}" for source in ("set", "learnt") for short in FIELDS.values()]
-        self._db.command("HDEL", self._db.keys.quota(name), *fields, "cap", "cap_top", "row")
+        self._db.command("HDEL", self._db.keys.quota(name), *fields, "cap", "cap_top", *_BREAKER)
 
     def pause(self, name: str) -> None:
         self._keep(name, ("HSET", self._db.keys.quota(name), "paused", "1"))
 
     def resume(self, name: str) -> None:
         """Lift the pause, and whatever else holds the quota."""
-        self._db.command("HDEL", self._db.keys.quota(name), "paused", "hold", "why", "row")
+        self._db.command("HDEL", self._db.keys.quota(name), "paused", "hold", "why", *_BREAKER)
 
     def _keep(self, name: str, write: tuple[object, ...]) -> None:
         """What a person says does not expire."""
@@ -185,14 +195,14 @@ def _view(name: str, raw: Mapping[str, str], now_ms: int, in_flight: int) -> Quo
 
     def used(letter: str) -> int:
         now = now_ms + number("skew")
-        buckets = range((now - core.MINUTE_MS) // core.BUCKET_MS, now // core.BUCKET_MS + 1)
+        buckets = range((now - ring.MINUTE_MS) // ring.BUCKET_MS, now // ring.BUCKET_MS + 1)
         return sum(int(raw.get(f"{letter}{bucket}", 0)) for bucket in buckets)
 
     conf = replace(_limits(raw, "conf"), learns=raw.get("learns") == "1")
     by_hand, learnt = _limits(raw, "set"), _limits(raw, "learnt")
-    limits = core.in_force(by_hand, conf, learnt)
+    limits = in_force(by_hand, conf, learnt)
     paused, held_ms = bool(raw.get("paused")), max(0, number("hold") - now_ms)
-    why = raw.get("why") or "hold" if held_ms else ""
+    why = raw.get("why") or "hold" if held_ms else ("probe" if number("row") >= BREAKER_ROW else "")
     used_today = number("of_day") if now_ms < number("day") else 0
     if limits.requests_per_day is not None and used_today >= limits.requests_per_day:
         held_ms, why = max(held_ms, number("day") - now_ms), "requests_per_day"

@@ -9,8 +9,9 @@ from cli_world import House
 
 from batchq import Client
 from batchq.cli import main
-from batchq.core import quota as core
-from batchq.core.quota import Asked, QuotaLimits
+from batchq.core import pacific
+from batchq.core.limits import QuotaLimits
+from batchq.core.permits import Asked
 from batchq.settings import load
 from batchq.store.quotas import QuotaView
 from batchq.wiring import locate
@@ -25,7 +26,7 @@ def client(house: House) -> Client:
 
 def draw(client: Client, requests: int) -> None:
     """What a worker's gate does."""
-    asked = Asked("w", (100,) * requests, 60_000, core.pacific_days(core.local_ms()))
+    asked = Asked("w", (100,) * requests, 60_000, pacific.pacific_days(pacific.local_ms()))
     limits = QuotaLimits(requests_per_minute=600, learns=False)
     client.walk.quotas.register([NAME])
     client.walk.quotas.draw([NAME], [limits], asked)

@@ -133,6 +133,27 @@ def test_items_wait_for_tokens_and_one_too_large_fails_before_it_is_sent(
     assert gemini.stats()["requests"] == 8
 
 
+def test_a_provider_that_is_away_costs_items_no_attempts(
+    fleet: Fleet, client: Client, gemini: Emulator
+) -> None:
+    gemini.configure(faults=["503"])
+    fleet.extra["BATCHQ_QUOTAS"] = json.dumps({MODEL: {"requests_per_minute": 60_000}})
+    fleet.extra["BATCHQ_OPERATIONS"] = json.dumps({"generate": {"max_attempts": 2}})
+    fleet.start("gevent", 20)
+    fleet.start("threads", 10)
+    eventually(lambda: len(client.fleet()) == 2)
+    job = client.submit(prompts(200), preflight=False)
+    eventually(lambda: client.quotas.show() and client.quotas.get(MODEL).why == "outage")
+    asked = gemini.stats()["requests"]
+    assert asked <= 20 + 30, "what opens the breaker, and what was under way"
+    eventually(lambda: gemini.stats()["requests"] > asked)
+    assert job.status().dead_letter == 0
+    gemini.configure(faults=[])
+    record = job.wait(60)
+    assert record.succeeded == 200, record.errors
+    assert record.requests <= 200 + 20 + 30 + 5, "the probes were few"
+
+
 @pytest.mark.fault
 def test_a_killed_worker_strands_at_most_a_block_and_its_calls_in_flight_are_freed(
     fleet: Fleet, client: Client, gemini: Emulator, database: Database

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from batchq.core.quota import QuotaLimits
+from batchq.core.limits import QuotaLimits
 from batchq.flow.gate import Gate, Permit, TooLarge, TooLong
 from batchq.flow.holds import Holds
 from batchq.store.database import Database

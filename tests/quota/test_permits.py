@@ -8,8 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batchq.core import quota as core
-from batchq.core.quota import Asked, Correction, Granted, Quota, QuotaLimits
+from batchq.core import pacific, permits, ring
+from batchq.core.limits import QuotaLimits
+from batchq.core.permits import Asked, Granted
+from batchq.core.quota import FIRST_RPM, Correction, Quota
 from batchq.store.database import Database
 from batchq.store.quotas import QuotaStore
 
@@ -43,7 +45,7 @@ class Bench:
         corrections: tuple[Correction, ...] = (),
     ) -> Granted:
         wanted = (0,) * costs if isinstance(costs, int) else costs
-        asked = Asked(owner, wanted, ahead_ms, core.pacific_days(self.now), freed=freed)
+        asked = Asked(owner, wanted, ahead_ms, pacific.pacific_days(self.now), freed=freed)
         return self.store.draw(["q"], [limits], asked, [corrections])
 
 
@@ -56,7 +58,7 @@ def most_in_a_minute(calls: list[tuple[int, int]]) -> tuple[int, int]:
     """Most requests and most tokens in any rolling minute, each call as late as it may be for the worst of it."""
     calls.sort()
     requests = tokens = 0
-    slack = core.VALID_MS + core.TRAVEL_MS  # a later call may come so much closer to an earlier one
+    slack = ring.VALID_MS + ring.TRAVEL_MS  # a later call may come so much closer to an earlier one
     for first in range(len(calls)):
         window = [cost for at, cost in calls[first:] if at < calls[first][0] + 60_000 + slack]
         requests, tokens = max(requests, len(window)), max(tokens, sum(window))
@@ -116,8 +118,8 @@ def test_steps_of_the_servers_clock_neither_stop_nor_flood_it(steps: list[int]) 
     for step in [0, *steps, *[0] * 200]:
         clock += step
         for owner in "abc":
-            asked = Asked(owner, (0,) * 4, 1_000, core.pacific_days(clock), expected[owner])
-            granted = core.draw([quota], asked, now_ms=clock, epoch="e")
+            asked = Asked(owner, (0,) * 4, 1_000, pacific.pacific_days(clock), expected[owner])
+            granted = permits.draw([quota], asked, now_ms=clock, epoch="e")
             calls += [(real + slot, 0) for slot in granted.slots_ms]
             expected[owner] = tuple(at + 500 for at in granted.clocks_ms)  # at its next draw
         real += 500
@@ -161,7 +163,7 @@ def test_all_dimensions_are_drawn_together_or_not_at_all(bench: Bench) -> None:
     assert len(bench.draw((1, 1), limits).slots_ms) == 1, "the day has one left"
     spent = bench.draw((1,), limits)
     assert spent.binding == "requests_per_day"
-    assert spent.wait_ms == core.until_pacific_midnight_ms(bench.now)
+    assert spent.wait_ms == pacific.until_pacific_midnight_ms(bench.now)
     bench.pass_time(spent.wait_ms)
     assert len(bench.draw((1,), limits).slots_ms) == 1, "a new day"
 
@@ -169,7 +171,7 @@ def test_all_dimensions_are_drawn_together_or_not_at_all(bench: Bench) -> None:
 def test_what_was_not_used_comes_back_and_real_usage_settles_the_account(bench: Bench) -> None:
     limits = QuotaLimits(tokens_per_minute=1_000)
     drawn = bench.draw((900,), limits)
-    bucket = (drawn.clocks_ms[0] + drawn.slots_ms[0]) // core.BUCKET_MS
+    bucket = (drawn.clocks_ms[0] + drawn.slots_ms[0]) // ring.BUCKET_MS
     bench.draw(0, limits, corrections=(Correction(bucket, 0, -800),), freed=1)
     assert bench.store.view("q", live=True).used_tokens == 100
     bench.draw(0, limits, corrections=(Correction(bucket, 0, 2_000),))
@@ -213,7 +215,7 @@ def test_a_hold_stops_everybody_and_never_gets_shorter(bench: Bench) -> None:
 
 def test_a_limit_is_learnt_from_the_refusal_kept_and_reset(bench: Bench) -> None:
     unknown = QuotaLimits(learns=True)
-    assert bench.draw(1, unknown).rpm == core.FIRST_RPM
+    assert bench.draw(1, unknown).rpm == FIRST_RPM
     bench.store.refuse("q", "hold", 10, QuotaLimits(requests_per_minute=90, tokens_per_minute=5_000))
     bench.pass_time(20)
     assert bench.draw(1, unknown).rpm == 90
@@ -247,9 +249,54 @@ def test_want_of_capacity_slows_down_and_recovers(bench: Bench) -> None:
         assert len(probes.slots_ms) <= (10 if row < 2 else 1), "one probe at a time"
     slowest = bench.store.view("q").slowed_rpm
     assert slowest < 2_500
-    asked = Asked("me", (), 500, core.pacific_days(bench.now), succeeded=1)
+    asked = Asked("me", (), 500, pacific.pacific_days(bench.now), succeeded=1)
     bench.store.draw(["q"], [limits], asked)
     assert bench.store.view("q").slowed_rpm >= 3_000, "the probe came through: not from the bottom"
+    bench.pass_time(60_000)
+    assert bench.draw(1, limits).rpm == 6_000
+
+
+def test_one_probe_at_a_time_while_the_breaker_is_open(bench: Bench) -> None:
+    limits = QuotaLimits(requests_per_minute=6_000)
+    bench.draw(1, limits)
+    for _ in range(3):
+        bench.pass_time(bench.store.refuse("q", "capacity", 0, QuotaLimits()))
+    assert len(bench.draw(10, limits, "a").slots_ms) == 1
+    bench.pass_time(1_000)
+    for owner in ("a", "b"):
+        drawn = bench.draw(10, limits, owner)
+        assert (drawn.slots_ms, drawn.binding) == ((), "probe"), "the first one is still out"
+    assert bench.store.view("q").why == "probe"
+    assert len(bench.draw(10, limits, "a", freed=1).slots_ms) == 1, "it ended without an answer: another"
+    bench.pass_time(30_000)
+    assert len(bench.draw(10, limits, "b").slots_ms) == 1, "its worker died with it: another"
+
+
+def test_failures_that_outweigh_the_answers_open_the_breaker_and_the_first_answer_closes_it(
+    bench: Bench,
+) -> None:
+    limits = QuotaLimits(requests_per_minute=6_000)
+    bench.draw(1, limits)
+    assert [bench.store.fail("q", 4) for _ in range(200)] == [(0, True)] * 200, "one of five may fail"
+    opened = [bench.store.fail("q", 0) for _ in range(19)]
+    assert opened == [(0, True)] * 18 + [(1_000, False)], "20 with the last of those"
+    assert bench.store.fail("q", 3) == (1_000, False), "under way when it opened: charged to nobody"
+    drawn = bench.draw(10, limits)
+    assert (drawn.slots_ms, drawn.binding) == ((), "outage")
+    holds = []
+    for _ in range(7):
+        bench.pass_time(bench.store.view("q").held_ms)
+        assert len(bench.draw(10, limits).slots_ms) == 1
+        held_ms, charged = bench.store.fail("q", 0)
+        assert charged, "else an item that never gets an answer would be tried for ever"
+        holds.append(held_ms)
+    assert holds == [2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]
+    bench.pass_time(30_000)
+    bench.draw(1, limits)
+    asked = Asked("me", (0,) * 100, 1_000, pacific.pacific_days(bench.now), freed=1, succeeded=1)
+    drawn = bench.store.draw(["q"], [limits], asked)
+    assert len(drawn.slots_ms) > 20, "open at once, and not from the bottom"
+    assert bench.store.view("q").slowed_rpm == 3_000
     bench.pass_time(60_000)
     assert bench.draw(1, limits).rpm == 6_000
 
@@ -268,7 +315,7 @@ def test_what_a_person_sets_holds_over_the_settings_until_it_is_reset(bench: Ben
 def test_the_settings_of_the_worker_started_last_hold(bench: Bench) -> None:
     later = QuotaStore(bench.database)
     later.began_ms = START_MS + 1
-    asked = Asked("other", (0,), 500, core.pacific_days(bench.now))
+    asked = Asked("other", (0,), 500, pacific.pacific_days(bench.now))
     assert later.draw(["q"], [QuotaLimits(requests_per_minute=90)], asked).rpm == 90
     assert bench.draw(1, QuotaLimits(requests_per_minute=60)).rpm == 90
 
@@ -297,6 +344,6 @@ def test_a_halved_limit_waits_until_the_window_has_room(bench: Bench) -> None:
 
 def test_midnights_are_pacific_through_the_change_of_clocks() -> None:
     spring = 1_772_928_000_000  # 2026-03-08 00:00 UTC, the evening before clocks go forward
-    first, second, third = core.pacific_days(spring)
+    first, second, third = pacific.pacific_days(spring)
     assert (second - first, third - second) == (24 * 3_600_000, 23 * 3_600_000)
     assert first <= spring < second

@@ -1,4 +1,4 @@
-"""draw.lua and refuse.lua equal the model of core/quota.py, to the last permit, on generated histories."""
+"""The quotas' scripts equal the model of core/quota.py, to the last permit, on generated histories."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from batchq.core import quota as core
-from batchq.core.quota import Asked, Correction, Granted, Quota, QuotaLimits
+from batchq.core import pacific, permits, ring
+from batchq.core.limits import QuotaLimits
+from batchq.core.permits import Asked, Granted
+from batchq.core.quota import Correction, Quota
 from batchq.store.database import Database
 from batchq.store.quotas import QuotaStore
 
@@ -24,6 +26,11 @@ drawn_limits = st.builds(
     concurrency=st.one_of(st.none(), st.none(), st.sampled_from([1, 20])),
     learns=st.booleans(),
 )
+
+
+def close_breaker(model: Quota) -> None:
+    model.slowdown.row = model.slowdown.failing = 0
+    model.slowdown.probe_for = ""
 
 
 class Histories(RuleBasedStateMachine):
@@ -43,11 +50,10 @@ class Histories(RuleBasedStateMachine):
         self.models = [Quota() for _ in confs]
         self.real_ms = 0  # time as it truly passes, which the store's clock need not show
         self.last_draw: dict[str, tuple[int, tuple[int, ...]]] = {}
-        self.permits: list[tuple[str, tuple[int, ...], int]] = []  # owner, buckets, tokens
+        self.out: list[tuple[str, tuple[int, ...], int]] = []  # owner, buckets, tokens
         self.corrections: list[list[Correction]] = [[] for _ in confs]
         self.freed = dict.fromkeys(OWNERS, 0)
         self.succeeded = 0
-        self.drawn = self.returned = 0
         for owner in OWNERS:  # a first draw cannot know of a step of the clock before it
             self.somebody_draws(owner, [], 0)
 
@@ -70,7 +76,7 @@ class Histories(RuleBasedStateMachine):
             owner=owner,
             costs=tuple(costs),
             ahead_ms=ahead,
-            day_ends=core.pacific_days(self.now),
+            day_ends=pacific.pacific_days(self.now),
             expected_ms=self.expected(owner),
             freed=self.freed[owner],
             succeeded=self.succeeded,
@@ -78,9 +84,8 @@ class Histories(RuleBasedStateMachine):
         granted = self.both(asked)
         self.last_draw[owner] = self.real_ms, granted.clocks_ms
         for slot, tokens in zip(granted.slots_ms, costs, strict=False):
-            buckets = tuple((clock + slot) // core.BUCKET_MS for clock in granted.clocks_ms)
-            self.permits.append((owner, buckets, tokens))
-        self.drawn += len(granted.slots_ms)
+            buckets = tuple((clock + slot) // ring.BUCKET_MS for clock in granted.clocks_ms)
+            self.out.append((owner, buckets, tokens))
         assert (
             len(granted.slots_ms) == len(costs) or granted.wait_ms > 0 or granted.slots_ms or granted.binding
         )
@@ -99,7 +104,7 @@ class Histories(RuleBasedStateMachine):
         script = self.store.draw(self.names, self.confs, asked, self.corrections)
         for model, conf in zip(self.models, self.confs, strict=True):
             model.configure(conf, START_MS)
-        expected = core.draw(
+        expected = permits.draw(
             self.models, asked, now_ms=self.now, epoch=self.epoch, corrections=self.corrections
         )
         assert script == expected
@@ -110,13 +115,12 @@ class Histories(RuleBasedStateMachine):
 
     @rule(data=st.data(), used=st.booleans(), tokens=st.sampled_from([0, 1, 50, 4_000]))
     def a_permit_ends(self, data: st.DataObject, used: bool, tokens: int) -> None:
-        if not self.permits:
+        if not self.out:
             return
-        number = data.draw(st.integers(0, len(self.permits) - 1), label="permit")
-        owner, buckets, estimate = self.permits.pop(number)
+        number = data.draw(st.integers(0, len(self.out) - 1), label="permit")
+        owner, buckets, estimate = self.out.pop(number)
         self.freed[owner] += 1
         self.succeeded += used
-        self.returned += not used
         change = (0, tokens - estimate) if used else (-1, -estimate)
         for mine, bucket in zip(self.corrections, buckets, strict=True):
             mine.append(Correction(bucket, *change))
@@ -135,6 +139,15 @@ class Histories(RuleBasedStateMachine):
         script = self.store.refuse(self.names[which], kind, for_ms, learnt)
         assert script == self.models[which].refuse(self.now, kind, for_ms, learnt)
 
+    @rule(which=st.integers(0, 2), calls=st.integers(1, 30), succeeded=st.integers(0, 3))
+    def calls_get_no_answer(self, which: int, calls: int, succeeded: int) -> None:
+        which %= len(self.names)
+        self.database.now_ms = self.now
+        for _ in range(calls):
+            script = self.store.fail(self.names[which], succeeded)
+            assert script == self.models[which].fail(self.now, succeeded)
+            succeeded = 0
+
     @rule(which=st.integers(0, 2), rpm=st.sampled_from([0, 2, 100]))
     def somebody_sets_a_limit(self, which: int, rpm: int) -> None:
         which %= len(self.names)
@@ -151,7 +164,8 @@ class Histories(RuleBasedStateMachine):
             model.paused = True
         else:
             self.store.resume(self.names[which])
-            model.paused, model.hold_ms, model.why, model.row = False, 0, "", 0
+            model.paused, model.hold_ms, model.why = False, 0, ""
+            close_breaker(model)
 
     @rule(which=st.integers(0, 2))
     def somebody_resets(self, which: int) -> None:
@@ -159,7 +173,8 @@ class Histories(RuleBasedStateMachine):
         self.store.reset(self.names[which])
         model = self.models[which]
         model.set, model.learnt = QuotaLimits(), QuotaLimits()
-        model.cap = model.cap_top = model.row = 0
+        model.slowdown.cap = model.slowdown.top = 0
+        close_breaker(model)
 
     @rule(name=st.sampled_from(["one", "two", "three"]))
     def the_server_fails_over(self, name: str) -> None:

@@ -10,8 +10,10 @@ from dataclasses import replace
 
 import pytest
 
-from batchq.core import quota as core
-from batchq.core.quota import Asked, Quota, QuotaLimits
+from batchq.core import pacific, permits, ring
+from batchq.core.limits import QuotaLimits
+from batchq.core.permits import Asked
+from batchq.core.quota import Quota
 
 RPM = 1_000
 WORKERS = 200
@@ -26,20 +28,20 @@ def simulate(
     """Times (ms since the start, as time truly passes) at which calls arrive, each as late as it may or at once."""
     seen: dict[int, tuple[int, tuple[int, ...]]] = {}
     calls: list[int] = []
-    clock, days = start_ms, core.pacific_days(start_ms)
+    clock, days = start_ms, pacific.pacific_days(start_ms)
     for real in range(0, length_ms, TICK_MS):
         clock += steps.get(real, 0)
         if not days[0] <= clock < days[1]:
-            days = core.pacific_days(clock)
+            days = pacific.pacific_days(clock)
         for worker in dice.sample(range(WORKERS), DRAWING) if seen else range(WORKERS):
             expected: tuple[int, ...] = ()
             if worker in seen:
                 at, clocks = seen[worker]
                 expected = tuple(one + real - at for one in clocks)
             asked = Asked(str(worker), (0,) * 4, 1_000, days, expected)
-            granted = core.draw([quota], asked, now_ms=clock, epoch="e")
+            granted = permits.draw([quota], asked, now_ms=clock, epoch="e")
             seen[worker] = real, granted.clocks_ms
-            late = core.VALID_MS + core.TRAVEL_MS
+            late = ring.VALID_MS + ring.TRAVEL_MS
             calls += [real + slot + dice.choice((0, dice.randrange(late), late)) for slot in granted.slots_ms]
         clock += TICK_MS
     return sorted(calls)
@@ -85,6 +87,7 @@ def test_the_days_requests_end_at_the_limit_and_begin_again_at_midnight() -> Non
 
 
 @pytest.mark.scale
+@pytest.mark.timeout(900)
 def test_a_large_fleet_is_never_over_in_a_day() -> None:
     hour = 3_600_000
     check(24 * hour, {5 * hour: -hour, 9 * hour: hour, 14 * hour: 900, 20 * hour: -30}, 1, least=0.985)

@@ -1,5 +1,5 @@
 -- draw.lua: draw permits that every one of some quotas allows, each a slot in time; charged to all or to none.
--- core/quota.py says what is counted and why; this script equals it to the last permit.
+-- core/permits.py and core/quota.py say what is counted and why; this script equals them to the last permit.
 --
 -- KEYS[1..] quota, slots of each quota
 --   quota  HASH  limits, hold, clock, pace; r<n>, t<n>: requests and tokens whose slot lies in tenth second n
@@ -144,11 +144,6 @@ local function begin(q, expected)
     q.of_day, q.day = 0, NO_DAY_MS
     for i = #day_ends, 1, -1 do if day_ends[i] > now then q.day = day_ends[i] end end
   end
-  if succeeded > 0 then
-    if q.row >= BREAKER_ROW then q.cap = math.max(q.cap, math.floor(q.cap_top / 2)) end
-    q.row = 0
-  end
-  recover(q)
 end
 
 local function correct(q, corrections)
@@ -180,7 +175,10 @@ local function blocked(q)
     room = math.min(room, q.limits.conc - flying)
     if room <= 0 then return POLL_MS, "concurrency", 0 end
   end
-  if q.row >= BREAKER_ROW then room = 1 end
+  if is_open(q) then
+    if q.probe_for ~= "" and q.probe_until > q.last then return POLL_MS, "probe", 0 end
+    room = math.min(room, 1)
+  end
   return 0, "", room
 end
 
@@ -237,6 +235,7 @@ local function take_slot(q, tokens, ahead_us, tail)
   add(q, math.floor(math.floor(at_us / 1000) / BUCKET_MS), 1, tokens)
   q.of_day = q.of_day + 1
   q.next = at_us + gap_us(q, tokens)
+  if is_open(q) then q.probe_for, q.probe_until = owner, q.last + PROBE_MS end
   if q.res_for == owner then q.res_for = "" end
 end
 
@@ -249,8 +248,13 @@ for i = 1, #KEYS / 2 do
   local at = FIRST + (i - 1) * WIDTH
   configure(q, ARGV[at], tonumber(ARGV[at + 1]))
   begin(q, tonumber(ARGV[at + 3]))
+  answered(q, succeeded, now)
+  recover(q)
+  if freed > 0 then
+    if redis.call("HINCRBY", q.slots, owner, -freed) <= 0 then redis.call("HDEL", q.slots, owner) end
+    if q.probe_for == owner then q.probe_for = "" end -- answered or not: it may have been the probe
+  end
   correct(q, ARGV[at + 2])
-  if freed > 0 and redis.call("HINCRBY", q.slots, owner, -freed) <= 0 then redis.call("HDEL", q.slots, owner) end
   local pace = pace_rpm(q)
   if pace > 0 and (rpm == 0 or pace < rpm) then rpm = pace end
   quotas[i], clocks[i] = q, int(q.last)

@@ -26,16 +26,17 @@ for _, name in ipairs(DIMENSIONS) do same = same and own[name] == q.limits[name]
 
 local clock = math.max(q.last, now + q.skew)
 if kind ~= "day" and same and clock - q.dec_at >= 1000 then
-  local current = q.cap > 0 and q.cap or q.limits.rpm or math.max(FIRST_RPM, q.sum_r)
+  local current = q.cap > 0 and q.cap or pace_seen(q)
   if q.cap_top == 0 then q.cap_top = current end
-  q.cap = math.max(6, math.floor(q.cap_top / 100), math.floor(current * (kind == "capacity" and 7 or 9) / 10))
+  local tenths = kind == "capacity" and 7 or 9
+  q.cap = math.max(LOWEST_RPM, math.floor(q.cap_top / 100), math.floor(current * tenths / 10))
   q.dec_at = clock
   if kind == "capacity" then q.row = q.row + 1 end
 end
+q.probe_for = ""
 if kind == "capacity" then
   for_ms = math.max(for_ms, math.min(LONGEST_CAPACITY_HOLD_MS, 500 * 2 ^ math.min(q.row, 10)))
 end
-if q.cap > 0 then q.cap_at = math.max(q.cap_at, clock + for_ms) end -- it recovers once it is open again
-if now + for_ms > q.hold then q.hold, q.why = now + for_ms, kind end
+local held_ms = hold_quota(q, now, for_ms, kind)
 quota_save(q)
-return q.hold - now
+return held_ms

@@ -16,6 +16,7 @@
 --           input tokens, output tokens, cached tokens, cost in nano-dollars
 --   kind: "retry"    an attempt was used up
 --         "limited"  refused for rate: no attempt
+--         "away"     the provider answers nobody: no attempt
 --         "fatal"    the job cannot be served: no attempt
 --         "unused"   no call was made, or its worker is going: no attempt
 --

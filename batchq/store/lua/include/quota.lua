@@ -1,8 +1,10 @@
--- The account of a quota, as core/quota.py describes it; both must stay equal to the last permit.
+-- The account of a quota, as core/quota.py and core/slowdown.py describe it; both must stay equal to the last permit.
 local BUCKET_MS, SPAN_MS, RING, CHUNK = 100, 60750, 700, 32
 local MINUTE_US, FAST, SLOW = 60000000, 20, 21
 local CLOCK_SLACK_MS, POLL_MS, RESERVED_MS, LARGE_SHARE = 250, 100, 2000, 20
-local FIRST_RPM, GROWTH, RECOVERY_SHARE, BREAKER_ROW, LONGEST_CAPACITY_HOLD_MS = 1200, 6, 50, 3, 60000
+local FIRST_RPM, GROWTH = 1200, 6
+local LOWEST_RPM, RECOVERY_SHARE, BREAKER_ROW, LONGEST_CAPACITY_HOLD_MS = 6, 50, 3, 60000
+local OUTAGE_ROW, FIRST_OUTAGE_HOLD_MS, LONGEST_OUTAGE_HOLD_MS, PROBE_MS = 20, 1000, 30000, 30000
 local NO_DAY_MS = 4503599627370496
 local KEEP_MS = 3456000000 -- 40 days after its last use what was learnt is forgotten
 local DIMENSIONS = { "rpm", "tpm", "rpd", "conc" }
@@ -10,10 +12,11 @@ local OPTIONAL = {
   "set_rpm", "set_tpm", "set_rpd", "set_conc", "conf_rpm", "conf_tpm", "conf_rpd", "conf_conc", "conf_at",
   "learnt_rpm", "learnt_tpm", "learnt_rpd",
 }
-local TEXTS = { "why", "paused", "learns", "epoch", "res_for" }
+local TEXTS = { "why", "paused", "learns", "epoch", "res_for", "probe_for" }
+local WRITTEN_TEXTS = { "why", "epoch", "res_for", "probe_for" } -- the others have writers of their own
 local NUMBERS = {
   "hold", "skew", "last", "born", "next", "tail", "sum_r", "sum_t", "day", "of_day", "res_until",
-  "cap", "cap_top", "cap_at", "dec_at", "row",
+  "cap", "cap_top", "cap_at", "dec_at", "row", "failing", "probe_until",
 }
 
 -- What a person set (0: no limit), else the lower of what is configured and what was learnt.
@@ -52,7 +55,7 @@ local function quota_save(q)
     flat[#flat + 1] = name
     flat[#flat + 1] = int(q[name])
   end
-  for _, name in ipairs({ "why", "epoch", "res_for" }) do
+  for _, name in ipairs(WRITTEN_TEXTS) do
     flat[#flat + 1] = name
     flat[#flat + 1] = q[name]
   end
@@ -67,4 +70,26 @@ local function quota_save(q)
   if not (q.set_rpm or q.set_tpm or q.set_rpd or q.set_conc) and q.paused == "" then
     redis.call("PEXPIRE", q.key, KEEP_MS)
   end
+end
+
+-- -- the slowness after trouble, and its breaker --------------------------------------------------------------
+
+local function is_open(q) return q.row >= BREAKER_ROW end
+
+local function pace_seen(q) return q.limits.rpm or math.max(FIRST_RPM, q.sum_r) end
+
+-- So many calls were answered. While the quota is held these are calls that began before: no probe.
+local function answered(q, calls, now)
+  q.failing = math.max(0, q.failing - calls)
+  if q.hold > now or calls == 0 then return end
+  if is_open(q) then q.cap = math.max(q.cap, math.floor(q.cap_top / 2)) end
+  q.row, q.probe_for = 0, ""
+end
+
+-- Returns the hold's length from now. Holds never get shorter.
+local function hold_quota(q, now, for_ms, why)
+  -- it recovers once it is open again
+  if q.cap > 0 then q.cap_at = math.max(q.cap_at, math.max(q.last, now + q.skew) + for_ms) end
+  if now + for_ms > q.hold then q.hold, q.why = now + for_ms, why end
+  return q.hold - now
 end

@@ -1,0 +1,84 @@
+"""What becomes of an item after a call that failed: the rules of core/retry.py, and what its quota makes of it.
+
+The fleet hears of a refusal or an outage here, before anything is done with the item.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from batchq.core import retry
+from batchq.core.lifecycle import ItemState
+from batchq.errors import ProviderError, Unavailable
+from batchq.flow.ask import another_may_read
+from batchq.flow.patience import patiently
+from batchq.flow.task import Task
+from batchq.flow.walk import Walk
+
+HELD_MS = 1_500  # an item of a held quota comes back after this at most; it goes out again when the hold ends
+OWN_REFUSALS = 4  # of a kind that is fatal for a job, before they count as the item's own
+
+
+def decide(task: Task, walk: Walk, error: ProviderError) -> retry.Decision | None:
+    """None: this process cannot read the item's file, and another may."""
+    if error.kind == "FILE_OUTSIDE_ROOTS" and another_may_read(task, walk):
+        return None
+    decision = retry.decide(
+        error,
+        attempts=task.lease.attempts,
+        limited=task.lease.limited,
+        limited_ms=task.lease.waited_ms,
+        policy=walk.policy(task.lane.operation),
+        now_ms=int(time.time() * 1000),
+        dice=walk.dice.random(),
+    )
+    if isinstance(decision, retry.Limited):
+        return _limited(task, walk, decision)
+    if isinstance(error, Unavailable) and error.is_outage:
+        return _unanswered(task, walk, decision)
+    if isinstance(decision, retry.Unserved) and _is_its_own(task, walk, error):
+        return retry.GiveUp(ItemState.FAILED, error.kind, error.message)
+    return decision
+
+
+def _limited(task: Task, walk: Walk, limited: retry.Limited) -> retry.Limited:
+    """The item waits as long as its quota is held."""
+    model = task.passage.model
+    if model is None:
+        return limited
+    # capacity has no time of its own: the quota's breaker knows
+    for_ms = 0 if limited.kind == "capacity" else limited.hold_ms
+    held_ms = patiently(
+        lambda: walk.quotas.refuse(model, limited.kind, for_ms, limited.learnt), lambda: False
+    )
+    walk.gates.holds.learn(model, held_ms, limited.kind)
+    jitter_ms = limited.delay_ms - limited.hold_ms
+    return replace(limited, delay_ms=HELD_MS if limited.kind == "day" else held_ms + jitter_ms)
+
+
+def _unanswered(task: Task, walk: Walk, decision: retry.Decision) -> retry.Decision:
+    """Where failures outweigh the answers the quota's breaker is open, and only probes are charged."""
+    model = task.passage.model
+    if model is None:
+        return decision
+    answered = task.passage.take_answered()
+    held_ms, charged = patiently(lambda: walk.quotas.fail(model, answered), lambda: False)
+    walk.gates.holds.learn(model, held_ms, "outage")
+    if not charged:
+        return retry.Away(held_ms)
+    if isinstance(decision, retry.Again):
+        return retry.Again(max(decision.delay_ms, held_ms))
+    return decision
+
+
+def refusals(task: Task, error: ProviderError) -> int:
+    """How often this item met the same refusal before."""
+    return sum(one.error.code == error.code and one.error.status == error.kind for one in task.lease.history)
+
+
+def _is_its_own(task: Task, walk: Walk, error: ProviderError) -> bool:
+    """Whether what looks fatal for the job is this item's alone: met again and again, while others succeed."""
+    if refusals(task, error) < OWN_REFUSALS:
+        return False
+    return patiently(lambda: walk.jobs.record(task.spec.id).succeeded, walk.stop.is_set) > 0
