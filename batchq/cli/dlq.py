@@ -39,7 +39,7 @@ class Choice:
 
 
 def choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """[JOB] and the filters; the command gets them as `choice`."""
+    """[JOB] [ID]... and the filters; the command gets them as `choice`."""
 
     @wraps(command)
     def with_choice(**given: Any) -> Any:
@@ -47,15 +47,18 @@ def choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "reason": given.pop("reason"),
             "error": given.pop("error"),
             "operation": given.pop("operation"),
-            "ids": given.pop("ids") or None,
+            "ids": (*given.pop("items"), *given.pop("ids")) or None,
         }
         return command(choice=Choice(given.pop("job_id"), filters), **given)
 
     for option in (
-        click.option("--id", "ids", metavar="ID", multiple=True, help="This item; may be repeated."),
+        click.option(
+            "--id", "ids", metavar="ID", multiple=True, help="This item, of JOB or of any; may be repeated."
+        ),
         click.option("--operation", metavar="NAME", help="Items of this operation."),
         click.option("--error", metavar="TEXT", help="Items whose error message contains TEXT."),
         click.option("--reason", metavar="STATUS", help="Items with this error, such as SCHEMA_MISMATCH."),
+        click.argument("items", metavar="[ID]...", nargs=-1),
         click.argument("job_id", metavar="[JOB]", required=False),
     ):
         with_choice = option(with_choice)
@@ -66,7 +69,8 @@ def choice_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def dlq_command() -> None:
     """Review dead letters: items that did not succeed, kept with their history.
 
-    Without JOB and filters a command is about the dead letters of all jobs.
+    JOB and filters choose among them, or JOB and the ids of items. Without any of these a command is about the dead
+    letters of all jobs.
     """
 
 
@@ -92,7 +96,8 @@ def list_letters(choice: Choice, as_json: bool) -> None:
 
 
 @dlq_command.command(
-    "show", epilog="\b\nExamples:\n  batchq dlq show JOB --id q-17\n  batchq dlq show JOB --json | jq .input"
+    "show",
+    epilog="\b\nExamples:\n  batchq dlq show JOB q-17\n  batchq dlq show --id q-17\n  batchq dlq show JOB --json | jq .input",
 )
 @choice_options
 @json_option
@@ -118,7 +123,7 @@ def show_letters(choice: Choice, as_json: bool) -> None:
     "redrive",
     short_help="Send dead letters back as pending items.",
     epilog="\b\nExamples:\n  batchq dlq redrive JOB\n  batchq dlq redrive --reason TIMEOUT\n"
-    "  batchq dlq redrive JOB --id q-17 --id q-18",
+    "  batchq dlq redrive JOB q-17 q-18",
 )
 @choice_options
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -165,6 +165,15 @@ def test_dead_letters_are_listed_shown_exported_and_sent_back(
     assert batchq("dlq", "list", job, "--reason", "TIMEOUT").out == ""
     assert "prompt is empty" in batchq("dlq", "show", job, "--id", "b").out
     assert batchq("dlq", "show", job, "--id", "b", "--json").json["input"] == {"prompt": ""}
+    for chosen in (
+        [job, "b"],
+        ["--id", "b"],
+        [job, "b", "--id", "b"],
+        [job, "--reason", "empty_prompt", "b"],
+    ):
+        assert batchq("dlq", "show", *chosen, "--json").json["id"] == "b"
+    assert [one["id"] for one in batchq("dlq", "list", job, "c", "b", "--json").json_lines] == ["b", "c"]
+    assert "no dead letter" in batchq("dlq", "show", job, "a").err
 
     assert batchq("dlq", "export", "-o", "letters.jsonl").code == 0
     letters = [json.loads(line) for line in (house.folder / "letters.jsonl").read_text().splitlines()]
