@@ -16,12 +16,12 @@ from typing import Any, Unpack
 from batchq import wiring
 from batchq.core.forks import whole_before_fork
 from batchq.core.lifecycle import ENDED, HoldCause, ItemState, JobState
-from batchq.core.records import DeadLetter, Item, JobRecord, JobStatus, Result, Slow
-from batchq.errors import Complaint, NewerData, NotFound, StoreUnavailable, WaitTimeout
+from batchq.core.records import DeadLetter, Item, JobRecord, JobStatus, Result
+from batchq.errors import Complaint, StoreUnavailable, WaitTimeout
 from batchq.flow.cancel import cancel, delete
-from batchq.flow.forecast import with_eta
 from batchq.flow.quotas import Quotas
 from batchq.flow.redrive import Choice, Filters, dead_letters, purge, redrive
+from batchq.flow.status import completed
 from batchq.flow.submission import Accepted, FilesMode, Submission
 from batchq.flow.submit import submit
 from batchq.flow.walk import Walk
@@ -179,30 +179,9 @@ class Client:
         wanted = JobState(state) if state is not None else None
         return (record for record in self.walk.jobs.each() if wanted is None or record.state is wanted)
 
-    def unfinished(self) -> Iterator[JobRecord]:
-        """Jobs of which something is still to come, in no order, however many have ended since they began."""
-        for job_id in self.walk.jobs.open_ids():
-            try:
-                record = self.walk.jobs.record(job_id)
-            except (NotFound, NewerData):
-                continue
-            if record.state not in ENDED or record.finished_at is None:
-                yield record
-
     def status(self, job_id: str) -> JobRecord:
         """The record, the slowest items by name. Raises NotFound, NewerData."""
-        record = with_eta(self.walk, self.walk.jobs.record(job_id))
-        return replace(record, slowest=tuple(self._named(job_id, record.slowest)))
-
-    def _named(self, job_id: str, slowest: Iterable[Slow]) -> Iterator[Slow]:
-        positions = {one.index: one.duration_ms for one in slowest}
-        for number, base, n, _ in self.walk.inputs.table(job_id) if positions else ():
-            here = [position for position in positions if base <= position < base + n]
-            if here:
-                shard = self.walk.shard_patiently(job_id, number)
-                for position in here:
-                    item = shard.at(position)
-                    yield Slow(item.id, item.ordinal, positions[position])
+        return completed(self.walk, self.walk.jobs.record(job_id))
 
     def pin(self, job_id: str, project: str) -> None:
         """Let only workers of this project ask the job's models: `run` does so for its own workers."""

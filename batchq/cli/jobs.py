@@ -11,7 +11,7 @@ from batchq.cli.options import format_option, job_argument, json_option, out_opt
 
 if TYPE_CHECKING:
     from batchq.core.lifecycle import ItemState
-    from batchq.core.records import JobRecord
+    from batchq.core.records import JobRecord, JsonObject
 
 JOB_STATES = ("pending", "processing", "paused", "completed", "failed", "cancelled")
 UNSUCCESSFUL_WORD = "unsuccessful"
@@ -78,14 +78,26 @@ def list_command(state: str | None, limit: int | None, as_json: bool) -> None:
     from itertools import islice
 
     from batchq.cli import opening, say
+    from batchq.flow.status import completed
+    from batchq.store.job_record import NewerJob
+
+    def document(job: JobRecord | NewerJob) -> JsonObject:
+        if isinstance(job, NewerJob):
+            return {"id": job.id, "state": None, "error": job.why}
+        return completed(client.walk, job).to_json()
+
+    def row(job: JobRecord | NewerJob) -> tuple[str, ...]:
+        if isinstance(job, NewerJob):
+            return (job.id, "unknown", "", "", "", "", job.why)
+        return _list_row(job)
 
     with opening.client() as client:
-        records = islice(client.list(state), limit)
+        jobs = islice(client.walk.jobs.every() if state is None else client.list(state), limit)
         if as_json:
-            for record in records:
-                say.json_line(record.to_json())
+            for job in jobs:
+                say.json_line(document(job))
             return
-        body = [_list_row(record) for record in records]
+        body = [row(job) for job in jobs]
     if body:
         say.table(("job", "state", "settled", "failed", "created", "operation", "source"), body)
     else:

@@ -205,7 +205,7 @@ def _unfinished(request: RunRequest, client: Client, digest: str) -> JobRecord |
         return None
     same = [
         record
-        for record in client.unfinished()
+        for record in client.walk.jobs.unfinished()
         if record.state not in ENDED and record.metadata.get("run") == digest
     ]
     return max(same, key=lambda record: record.created_at, default=None)
@@ -213,7 +213,11 @@ def _unfinished(request: RunRequest, client: Client, digest: str) -> JobRecord |
 
 def _folders_of_open_jobs(client: Client) -> list[str]:
     """On a server of this user alone: our workers may get items of other runs too, and must not fail them."""
-    return [str(record.metadata["files"]) for record in client.unfinished() if record.metadata.get("files")]
+    return [
+        str(record.metadata["files"])
+        for record in client.walk.jobs.unfinished()
+        if record.metadata.get("files")
+    ]
 
 
 def _check_files(client: Client, found: Place, around: _Around, job_id: str) -> None:
@@ -331,7 +335,7 @@ def _followed(
 
 def _begin_the_end(client: Client, workers: LocalWorkers) -> None:
     """Workers that have nothing left, no job of anybody, need none of the seconds that Celery takes to stop."""
-    if next(client.unfinished(), None) is not None:
+    if next(client.walk.jobs.unfinished(), None) is not None:
         workers.end()
         return
     workers.kill()
@@ -356,7 +360,7 @@ def _local_queues(found: Place) -> list[str]:
 def _tell_of_others(client: Client, job_id: str, queues: list[str], project: str | None) -> None:
     """On a server of several, say that our workers take their turn at others' jobs (docs/decisions/0007)."""
     others = 0
-    for record in client.unfinished():
+    for record in client.walk.jobs.unfinished():
         spec = client.walk.spec(record.id)
         others += record.id != job_id and any(
             client.settings.queue_of(lane.operation) in queues and spec.project_of(lane) in (None, project)

@@ -51,6 +51,14 @@ class JobSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class NewerJob:
+    """A job that a newer batchq stored: that it is there is all this one can tell. `why` says what to do."""
+
+    id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """What the sweeper notes of an open job. `held_until_ms` None: it is not held; 0: until somebody resumes it."""
 

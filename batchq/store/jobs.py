@@ -16,6 +16,7 @@ from batchq.store.job_record import (
     Forecast,
     JobSpec,
     Lane,
+    NewerJob,
     Progress,
     lanes_of,
     optional_int,
@@ -174,6 +175,11 @@ class JobStore:
         return record_of(job_id, fields, slowest_of(slow), log, now / 1000)
 
     def each(self, *, offset: int = 0, limit: int = LIST_PAGE) -> Iterator[JobRecord]:
+        """Sealed jobs that can be read, newest first."""
+        every = self.every(offset=offset, limit=limit)
+        return (one for one in every if isinstance(one, JobRecord))
+
+    def every(self, *, offset: int = 0, limit: int = LIST_PAGE) -> Iterator[JobRecord | NewerJob]:
         """Sealed jobs, newest first. Expired ones are dropped from the index on the way."""
         while True:
             page = [
@@ -186,11 +192,21 @@ class JobStore:
                 except NotFound:
                     if not self._db.command("EXISTS", self._db.job_keys(job_id).job):
                         self._db.command("ZREM", self._db.keys.all, job_id)
-                except NewerData:
-                    continue
+                except NewerData as exc:
+                    yield NewerJob(job_id, str(exc))
             if len(page) < limit:
                 return
             offset += limit
+
+    def unfinished(self) -> Iterator[JobRecord]:
+        """Jobs of which something is still to come, in no order, however many have ended since they began."""
+        for job_id in self._db.command("ZRANGE", self._db.keys.due, 0, -1):
+            try:
+                record = self.record(job_id.decode())
+            except (NotFound, NewerData):
+                continue
+            if record.state not in ENDED or record.finished_at is None:
+                yield record
 
     def progress(self, job_id: str, lanes: int) -> Progress:
         keys = self._db.job_keys(job_id)
@@ -348,10 +364,6 @@ class JobStore:
         now = self._db.server_ms()
         found = self._db.command("ZRANGEBYSCORE", self._db.keys.due, "-inf", now, "LIMIT", 0, limit)
         return [one.decode() for one in found]
-
-    def open_ids(self) -> list[str]:
-        """Every job that has not ended, submissions under way too, and some that just have."""
-        return [one.decode() for one in self._db.command("ZRANGE", self._db.keys.due, 0, -1)]
 
     def check_again(self, job_id: str, after_ms: int) -> None:
         self._db.command("ZADD", self._db.keys.due, "XX", self._db.server_ms() + after_ms, job_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -112,7 +113,16 @@ def test_data_of_a_newer_version_is_left_alone(house: House, capfd: pytest.Captu
         assert "was stored by a newer batchq" in told.err
         assert "upgrade this one" in told.err
         assert told.out == ""
+    capfd.readouterr()
     assert main(["list"]) == 0
+    (line,) = (line for line in capfd.readouterr().out.splitlines() if job_id in line)
+    assert "was stored by a newer batchq" in line
+    assert main(["list", "--json"]) == 0
+    (listed,) = map(json.loads, capfd.readouterr().out.splitlines())
+    assert (listed["id"], listed["state"]) == (job_id, None)
+    assert "upgrade this one" in listed["error"]
+    assert main(["list", "--state", "pending", "--json"]) == 0
+    assert capfd.readouterr().out == ""
     assert "was stored by a newer batchq" in house.run("run", "--resume", job_id).err
 
 

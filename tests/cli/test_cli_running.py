@@ -41,6 +41,9 @@ def test_a_run_takes_an_input_to_its_results_and_leaves_nothing_behind(house: Ho
     for said in ("server: embedded", "local emulator", "1 local worker", "2 succeeded", "p95", "list prices"):
         assert said in run.err, said
     assert house.left_behind() == []
+    listed = house.run("list", "--json").json
+    assert listed["slowest"] == run.json["slowest"]
+    assert {one["id"] for one in listed["slowest"]} == {"00000001", "00000002"}
 
 
 @scene

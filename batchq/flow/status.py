@@ -1,0 +1,26 @@
+"""A job's record with what is read from elsewhere: its slowest items by name, and its expected end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from batchq.core.records import JobRecord, Slow
+from batchq.flow.forecast import with_eta
+from batchq.flow.walk import Walk
+
+
+def completed(walk: Walk, record: JobRecord) -> JobRecord:
+    """The record, completed. Raises NotFound, NewerData."""
+    return replace(with_eta(walk, record), slowest=tuple(_named(walk, record.id, record.slowest)))
+
+
+def _named(walk: Walk, job_id: str, slowest: Iterable[Slow]) -> Iterator[Slow]:
+    positions = {one.index: one.duration_ms for one in slowest}
+    for number, base, n, _ in walk.inputs.table(job_id) if positions else ():
+        here = [position for position in positions if base <= position < base + n]
+        if here:
+            shard = walk.shard_patiently(job_id, number)
+            for position in here:
+                item = shard.at(position)
+                yield Slow(item.id, item.ordinal, positions[position])
