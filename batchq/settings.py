@@ -109,9 +109,9 @@ class Settings(BaseSettings):
     )
 
     wave_items: Count = Field(
-        200, le=10_000, description="items in one wave, that is in one Celery chord, at most"
+        200, le=1_000, description="items in one wave, that is in one Celery chord, at most"
     )
-    shard_items: Count = Field(200, le=10_000, description="items stored together, at most")
+    shard_items: Count = Field(200, le=1_000, description="items stored together, at most")
     shard_bytes: Count = Field(64 * 1024, description="compressed bytes of a shard, about")
     heartbeat_s: Positive = Field(4, description="pause between two heartbeats of a worker process")
     lease_s: Positive = Field(15, description="a worker process that has not beaten for so long is dead")

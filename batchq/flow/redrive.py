@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypedDict
 
 from batchq.core.lifecycle import DEAD_LETTERS
@@ -113,11 +114,14 @@ def purge(walk: Walk, choice: Choice, *, by: str) -> int:
     """Take dead letters off the list for good: they stay failed in the counts and results. Returns how many."""
     total = 0
     for spec in _jobs(walk, choice):
-        positions = [stored.position for stored, _ in _letters(walk, spec, choice)]
-        if positions:
-            walk.outcomes.purge(spec.id, positions)
-            walk.jobs.note(spec.id, f"purge of {len(positions)} dead letters", by)
-            total += len(positions)
+        positions = (stored.position for stored, _ in _letters(walk, spec, choice))
+        done = 0
+        while some := list(islice(positions, SLICE)):
+            walk.outcomes.purge(spec.id, some)
+            done += len(some)
+        if done:
+            walk.jobs.note(spec.id, f"purge of {done} dead letters", by)
+        total += done
     return total
 
 
@@ -134,9 +138,8 @@ def _jobs(walk: Walk, choice: Choice) -> Iterator[JobSpec]:
 
 
 def _letters(walk: Walk, spec: JobSpec, choice: Choice) -> Iterator[tuple[StoredResult, DeadLetter]]:
-    purged = walk.outcomes.purged(spec.id)
     for stored in walk.outcomes.dead(spec.id):
-        if stored.position in purged or stored.outcome is None or stored.state not in DEAD_LETTERS:
+        if stored.outcome is None or stored.state not in DEAD_LETTERS:
             continue
         letter = DeadLetter(
             job_id=spec.id,

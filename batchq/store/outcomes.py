@@ -86,17 +86,20 @@ class OutcomeStore:
             over = not wait()
 
     def dead(self, job_id: str) -> Iterator[StoredResult]:
-        """Failed and dead-lettered items, found by scanning the states: shards without one are not read."""
+        """Dead letters that are not purged, found by scanning the states: shards without one are not read."""
         keys = self._db.job_keys(job_id)
         for number, base, n, _ in self._inputs.table(job_id):
             states = self._db.command("GETRANGE", keys.states, base, base + n - 1)
-            if b"F" in states or b"D" in states:
-                for result in self.shard_results(job_id, number, base, n):
-                    if result.state in DEAD_LETTERS:
-                        yield result
+            if b"F" not in states and b"D" not in states:
+                continue
+            found = [one for one in self.shard_results(job_id, number, base, n) if one.state in DEAD_LETTERS]
+            if found:
+                positions = [one.position for one in found]
+                gone = self._db.command("SMISMEMBER", keys.purged, *positions)
+                yield from (one for one, is_gone in zip(found, gone, strict=True) if not is_gone)
 
     def purge(self, job_id: str, positions: Sequence[int]) -> None:
-        """Take dead letters off the list; counts and results stay."""
+        """Take some dead letters off the list; counts and results stay."""
         keys = self._db.job_keys(job_id)
         self._db.command("SADD", keys.purged, *positions)
         left_ms = self._db.command("PTTL", keys.job)  # -1: for ever; -2: gone
@@ -104,9 +107,6 @@ class OutcomeStore:
             self._db.command("UNLINK", keys.purged)
         elif left_ms >= 0:
             self._db.command("PEXPIRE", keys.purged, left_ms)
-
-    def purged(self, job_id: str) -> set[int]:
-        return {int(one) for one in self._db.command("SMEMBERS", self._db.job_keys(job_id).purged)}
 
     def is_purged(self, job_id: str, position: int) -> bool:
         return bool(self._db.command("SISMEMBER", self._db.job_keys(job_id).purged, position))

@@ -215,3 +215,13 @@ def test_a_worker_that_names_the_queue_redrives_and_not_for_ever(
     record = job.wait(30)
     assert (record.succeeded, record.failed) == (11, 1)
     assert fleet.calls() == {"mends": 2, "never": 3, **{f"i{number}": 1 for number in range(10)}}
+
+
+def test_many_are_purged_in_slices(client: Client, database: Database) -> None:
+    job = client.submit([Item(f"i{n}", {"prompt": ""}) for n in range(2_500)], preflight=False)
+    database.command("CONFIG", "RESETSTAT")
+    assert client.purge(job_id=job.id) == 2_500
+    assert database.command("INFO", "commandstats")["cmdstat_sadd"]["calls"] == 3
+    assert list(client.dead_letters(job_id=job.id)) == []
+    assert client.purge(job_id=job.id) == 0
+    assert job.status().failed == 2_500

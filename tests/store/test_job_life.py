@@ -14,7 +14,7 @@ from batchq.errors import BatchqError, Conflict, NewerData, NotFound
 from batchq.store.job_record import Lane
 from batchq.store.jobs import FINISHER_STALE_MS
 from batchq.store.keys import SCHEMA
-from batchq.store.leases import ClaimRequest, Lease, RedriveRequest, ReleaseKind, Verdict
+from batchq.store.leases import ClaimRequest, Lease, RedriveRequest, ReleaseKind, ReleaseRequest, Verdict
 
 LANES = [Lane(0, "generate", "model")]
 
@@ -260,6 +260,22 @@ def test_a_redrive_just_before_a_delete_saves_the_job(checked: CheckedDatabase) 
         world.jobs.delete("job")
     assert world.states == "rF"
     assert world.jobs.due(10) == ["job"]
+
+
+def test_one_call_sweeps_and_takes_no_more_than_others_can_wait_for(world: World) -> None:
+    world.store([(0, range(at * 1_000, (at + 1) * 1_000)) for at in range(13)])
+    take = world.take(5_000, window=5_000)
+    assert len(take.positions) == 1_000
+    requests = [ClaimRequest(at, take.ticket, "n", begun=False) for at in take.positions]
+    world.items.claim("job", 0, "w1", requests)
+    unused = [ReleaseRequest(at, "n", ReleaseKind.UNUSED, 0) for at in take.positions]
+    world.items.release("job", 0, "w1", unused, fatal_limit=3)
+    world.jobs.cancel("job", by="person")
+    swept = []
+    while world.jobs.cancel_sweep("job", 1):
+        swept.append(world.record.cancelled)
+    assert swept == [1_000, 11_000]
+    assert world.counts == {"cancelled": 13_000}
 
 
 # -- redriving ------------------------------------------------------------------------------------------------
@@ -559,7 +575,7 @@ def test_what_is_compacted_after_the_end_expires_with_the_job(world: World) -> N
 def test_the_list_of_purged_dead_letters_expires_with_its_job(world: World) -> None:
     world.finished_with(ItemByte.FAILED, retention_ms=DAY_MS)
     world.outcomes.purge("job", [0])
-    assert world.outcomes.purged("job") == {0}
+    assert world.outcomes.is_purged("job", 0)
     instants = ttls(world)
     assert (
         0 < min(instants) <= max(instants) <= min(instants) + 5_000

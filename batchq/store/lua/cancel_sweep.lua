@@ -15,16 +15,18 @@ local schema, most = tonumber(ARGV[1]), tonumber(ARGV[2])
 local record = redis.call("HMGET", job, "cancel", "swept", "shards", "v")
 if not record[1] or tonumber(record[4]) > schema then return { "0" } end
 local k, last = tonumber(record[2] or 0), tonumber(record[3])
-local counts, total = {}, 0
+local counts, total, seen = {}, 0, 0
+local MOST = 10000 -- items a call, about; of those that were given back, which cost more, a tenth
 local stop = math.min(last, k + most)
-while k < stop do
-  local base, n, lane = shard_entry(shards, k)
-  local bytes = redis.call("GETRANGE", states, base, base + n - 1)
+while k < stop and seen < MOST do
+  local base, size, lane = shard_entry(shards, k)
+  local bytes = redis.call("GETRANGE", states, base, base + size - 1)
   local at = string.find(bytes, "b", 1, true)
   while at do
     local pos = string.format("%.0f", base + at - 1)
     redis.call("HDEL", flight, pos)
     redis.call("ZREM", KEYS[6 + 2 * tonumber(lane)], pos)
+    seen = seen + 9
     at = string.find(bytes, "b", at + 1, true)
   end
   local swept, count = string.gsub(bytes, "[.rb]", "X")
@@ -33,7 +35,7 @@ while k < stop do
     counts[lane] = (counts[lane] or 0) + count
     total = total + count
   end
-  k = k + 1
+  k, seen = k + 1, seen + size
 end
 for lane, count in pairs(counts) do
   redis.call("HINCRBY", KEYS[5 + 2 * tonumber(lane)], "pending", -count)

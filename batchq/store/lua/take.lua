@@ -11,7 +11,7 @@
 -- ARGV[2]  schema  of the caller
 -- ARGV[3]  dark    ms of outage so far, from the last heartbeat
 -- ARGV[4]  lane_no
--- ARGV[5]  most    items at most; never more than 3,000 a call
+-- ARGV[5]  most    items at most; never more than 1,000 a call
 -- ARGV[6]  window  the lane's items in flight at most
 --
 -- Returns  {ticket, position, …}; an empty list when there is nothing to take
@@ -23,7 +23,7 @@ local now = clock_ms(ARGV[1])
 local schema, dark, lane_no, most, window = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local SCAN = 65536 -- bytes of `states` looked at for redriven items in one call
 local REDRIVEN = "[[" .. int(now) .. ',0,0,"REDRIVEN","sent back by a redrive"]]' -- the history it begins with
-local MOST = 3000 -- items a call, whatever is asked: unpack() of two values each ends at 8000
+local MOST = 1000 -- items a call, whatever is asked: nobody else is served meanwhile
 
 local record = redis.call("HMGET", job, "v", "state", "holds", "cancel")
 if not record[1] or tonumber(record[1]) > schema then return {} end
