@@ -60,7 +60,7 @@ class OperationSettings(_Section):
         None, description="queue it is routed to (default: its own name)", pattern=r"^[\w.-]+$"
     )
     model: str | None = Field(None, description="model where a job names none (default: the operation's own)")
-    timeout_s: Positive = Field(120, description="overall deadline of one call")
+    timeout_s: Positive = Field(120, description="overall deadline of one call, an own operation's too")
     max_attempts: Count = Field(5, description="attempts at an item, rate limits not counted")
     max_rate_limit_wait_s: Positive = Field(
         3600,
@@ -136,7 +136,9 @@ class Settings(BaseSettings):
         3, description="times that a worker which consumes the dead-letter queue sends one item back, at most"
     )
     fatal_in_a_row: Count = Field(3, description="fatal provider errors in a row that pause a job")
-    grace_s: Positive = Field(10, description="time that calls in flight have to end on shutdown")
+    grace_s: Positive = Field(
+        10, description="time that calls in flight have to end on shutdown; then their items go back"
+    )
     visibility_timeout_s: Positive = Field(
         600, description="kombu gives an unacknowledged message out again after this"
     )

@@ -60,6 +60,7 @@ class Life:
 
     def start(self, *, beats: bool = True, sweeps: bool = True) -> None:
         """Beat once before the first item, then on a timer."""
+        threading.Thread(target=self._end_calls, name="batchq grace", daemon=True).start()
         if beats:
             self._try(self._beat_once)
             self._every(self._settings.heartbeat_s, self._beat_once, "heartbeat")
@@ -80,6 +81,12 @@ class Life:
     def stop_claiming(self) -> None:
         """Nothing new is claimed; waits end. Must not block: it runs in gevent's hub."""
         self.walk.stop.set()
+
+    def _end_calls(self) -> None:
+        """Once told to stop, calls under way have `grace_s` to end."""
+        self.walk.stop.wait()
+        if not self._ended.wait(self._settings.grace_s):
+            self.walk.calls.end_all()
 
     def end(self) -> None:
         """After the last item: say goodbye, so that nobody waits for a lease to end."""

@@ -8,6 +8,7 @@ import time
 from batchq.core.discreet import trace_of
 from batchq.core.records import Answer, FileRef, Usage
 from batchq.errors import BatchqError, ProviderError, Rejected, Unavailable
+from batchq.flow.calls import TimedOut
 from batchq.flow.patience import GaveUp, patiently
 from batchq.flow.task import Asked, Task
 from batchq.flow.walk import Walk
@@ -16,10 +17,11 @@ from batchq.operations.base import Blob, Call
 from batchq.store.codec import StoredItem
 
 log = logging.getLogger("batchq")
+PROVIDER_SPARE_S = 2.0  # the provider's adapter keeps the deadline itself, and can say what was waited for
 
 
 def ask(task: Task, walk: Walk) -> Asked:
-    """Make the call. Whatever happens becomes a value."""
+    """Make the call. Whatever happens becomes a value. Raises GaveUp and CutShort when the process has to go."""
     began, clock = int(time.time() * 1000), time.monotonic()
     answer: Answer | None = None
     error: ProviderError | None = None
@@ -27,9 +29,11 @@ def ask(task: Task, walk: Walk) -> Asked:
         item = walk.shard_patiently(task.spec.id, task.lease.shard).at(task.lease.position)
         call = call_of(task, walk, item)
         began, clock = int(time.time() * 1000), time.monotonic()  # reading it is no part of the call
-        answer = walk.operation(task.lane.operation).run(call)
+        answer = _run(call, task, walk)
     except ProviderError as exc:
         error = exc
+    except TimedOut:
+        error = Unavailable("the operation did not end before its deadline", kind="TIMEOUT")
     except GaveUp:
         raise
     except BatchqError as exc:
@@ -45,6 +49,12 @@ def ask(task: Task, walk: Walk) -> Asked:
     task.passage.experience.note(duration_ms / 1000)
     usage = answer.usage if answer is not None else getattr(error, "usage", None) or Usage()
     return Asked(answer, error, began, duration_ms, usage)
+
+
+def _run(call: Call, task: Task, walk: Walk) -> Answer:
+    operation = walk.operation(task.lane.operation)
+    spare_s = PROVIDER_SPARE_S if operation.needs_provider else 0.0
+    return walk.calls.run(lambda: operation.run(call), call.timeout_s + spare_s)
 
 
 def call_of(task: Task, walk: Walk, item: StoredItem) -> Call:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batchq.core.gather import Gather
+from batchq.flow.calls import Calls
 from batchq.flow.patience import patiently
 from batchq.store.items import ItemStore
 from batchq.store.leases import Claimed, ClaimRequest, Lease, Released, ReleaseRequest, Settled, SettleRequest
@@ -29,10 +30,16 @@ class LaneLedger:
     """The gathering points of one lane."""
 
     def __init__(
-        self, store: ItemStore, owner: str, job_id: str, lane: int, stopping: threading.Event
+        self,
+        store: ItemStore,
+        owner: str,
+        job_id: str,
+        lane: int,
+        stopping: threading.Event,
+        calls: Calls,
     ) -> None:
         self._store, self._owner, self._job_id, self._lane = store, owner, job_id, lane
-        self._stopping = stopping
+        self._stopping, self._calls = stopping, calls
         self.claim: Gather[ClaimRequest, Claimed] = Gather(self._claim)
         self.mark_begun: Gather[Lease, str] = Gather(self._mark_begun)
         self.settle: Gather[SettleRequest, Consequences] = Gather(self._settle)
@@ -45,7 +52,7 @@ class LaneLedger:
                 self._job_id, self._lane, self._owner, [request], fatal_limit=fatal_limit, why=why
             )[0]
 
-        return patiently(call, self._never)
+        return patiently(call, self._at_the_last)
 
     def _claim(self, requests: Sequence[ClaimRequest]) -> Sequence[Claimed]:
         return patiently(
@@ -59,23 +66,22 @@ class LaneLedger:
 
     def _settle(self, requests: Sequence[SettleRequest]) -> Sequence[Consequences]:
         settled: Settled = patiently(
-            lambda: self._store.settle(self._job_id, self._lane, self._owner, requests), self._never
+            lambda: self._store.settle(self._job_id, self._lane, self._owner, requests), self._at_the_last
         )
         first, *others = settled.answers
         lead = Consequences(first, settled.done, settled.refill, settled.complete)
         return [lead, *(Consequences(answer) for answer in others)]
 
-    @staticmethod
-    def _never() -> bool:
-        """A paid answer is worth waiting for; the pool's own grace period ends this, if anything does."""
-        return False
+    def _at_the_last(self) -> bool:
+        """A paid answer is worth waiting for, as long as the process may wait for its calls."""
+        return self._calls.over
 
 
 class Ledger:
     """The lanes' gathering points of one process, bounded."""
 
-    def __init__(self, store: ItemStore, owner: str, stopping: threading.Event) -> None:
-        self._store, self._owner, self._stopping = store, owner, stopping
+    def __init__(self, store: ItemStore, owner: str, stopping: threading.Event, calls: Calls) -> None:
+        self._store, self._owner, self._stopping, self._calls = store, owner, stopping, calls
         self._lanes: OrderedDict[tuple[str, int], LaneLedger] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -84,7 +90,9 @@ class Ledger:
         with self._lock:
             found = self._lanes.get(key)
             if found is None:
-                found = self._lanes[key] = LaneLedger(self._store, self._owner, job_id, lane, self._stopping)
+                found = self._lanes[key] = LaneLedger(
+                    self._store, self._owner, job_id, lane, self._stopping, self._calls
+                )
                 if len(self._lanes) > LANES:
                     self._lanes.popitem(last=False)
             else:

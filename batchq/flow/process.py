@@ -15,6 +15,7 @@ from batchq.core.tokens import Estimate
 from batchq.errors import BatchqError, NewerData, NotFound, ProviderError, Rejected
 from batchq.flow.advance import advance
 from batchq.flow.ask import ask, call_of
+from batchq.flow.calls import CutShort
 from batchq.flow.gate import TooLarge, TooLong
 from batchq.flow.ledger import Consequences
 from batchq.flow.outcome import attempt_of, cost_of, failure, success
@@ -151,6 +152,10 @@ def _run(task: Task, walk: Walk) -> SendAgain | None:
         asked = ask(task, walk)
         # the fleet hears of a refusal before the permit ends: until then no other call asks in its place
         decision = decide(task, walk, asked.error) if asked.error is not None else None
+    except CutShort:
+        task.passage.done(task.permit, None, Usage(), answered=False)
+        _give_back(task, walk, 0)
+        return None
     except BaseException:
         task.passage.done(task.permit, None, Usage(), answered=False)
         raise

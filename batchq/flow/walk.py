@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from batchq.core.pricing import Prices
 from batchq.core.retry import RetryPolicy
+from batchq.flow.calls import Calls
 from batchq.flow.gates import Gates
 from batchq.flow.item_log import ItemLog
 from batchq.flow.ledger import Ledger
@@ -128,6 +129,7 @@ class Walk:
     dice: random.Random = field(default_factory=random.Random)
     warm: Callable[[], None] = lambda: None  # has the provider ready before a permit is drawn for it
     stop: threading.Event = field(default_factory=threading.Event)
+    calls: Calls = field(default_factory=Calls)
     suspect: threading.Lock = field(default_factory=threading.Lock)
     specs: Lru[str, JobSpec] = field(default_factory=lambda: Lru(SPECS))
     shards: Lru[tuple[str, int], Shard] = field(default_factory=lambda: Lru(SHARD_BYTES, shard_weight))
@@ -140,7 +142,7 @@ class Walk:
 
     def __post_init__(self) -> None:
         self.item_log = ItemLog(self.settings.log_items)
-        self.ledger = Ledger(self.items, self.incarnation, self.stop)
+        self.ledger = Ledger(self.items, self.incarnation, self.stop, self.calls)
         self.gates = Gates(
             self.settings,
             self.quotas,

@@ -22,7 +22,7 @@ class Call:
     """One attempt at one item.
 
     `input` is the item's, `options` and `schema` the job's. `blob` holds the bytes where the input names a
-    file. `timeout_s` is the overall deadline of the attempt.
+    file. `timeout_s` is the overall deadline of the attempt, at which the walk ends it.
     """
 
     item_id: str

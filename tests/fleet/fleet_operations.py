@@ -24,6 +24,15 @@ def record(*words: object) -> None:
         os.close(handle)
 
 
+@operation("held")
+def held(input: dict[str, Any], call: Call) -> dict[str, Any]:
+    """Ends when there is a file `go` beside the record of calls."""
+    record("call", call.item_id, os.getpid(), f"{time.time():.4f}")
+    while not CALLS.with_name("go").exists():
+        time.sleep(0.02)
+    return {"answer": input.get("n")}
+
+
 @operation("work")
 def work(input: dict[str, Any], call: Call) -> dict[str, Any]:
     """Sleep `ms`, then answer; fail the first `fail` attempts with the error named."""

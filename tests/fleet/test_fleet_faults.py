@@ -106,6 +106,36 @@ def test_a_worker_told_to_end_finishes_its_calls_and_gives_the_rest_back(
     assert record.repeated == 0
 
 
+@pytest.mark.parametrize("pool", ["gevent", "threads"])
+def test_a_worker_told_to_end_waits_for_its_calls_for_the_grace_and_charges_no_attempt(
+    fleet: Fleet, client: Client, pool: str
+) -> None:
+    fleet.extra["BATCHQ_GRACE_S"] = "0.5"
+    leaving = fleet.start(pool, 3)
+    job = client.submit([Item(f"i{n}", {"n": n}) for n in range(3)], operation="held")
+    eventually(lambda: len(fleet.calls()) == 3)
+    leaving.send_signal(signal.SIGTERM)
+    assert leaving.wait(20) == 0
+    assert (job.status().processing, job.status().pending) == (0, 3)
+    (fleet.folder / "go").touch()
+    fleet.start("gevent", 3)
+    record = job.wait(60)
+    assert (record.succeeded, record.repeated, record.retries) == (3, 0, 0)
+    assert {result.attempts for result in job.results()} == {1}
+
+
+@pytest.mark.parametrize(("pool", "slots"), [("gevent", 2), ("threads", 2), ("prefork", 1)])
+def test_an_operation_of_the_users_own_ends_at_its_deadline(
+    fleet: Fleet, client: Client, pool: str, slots: int
+) -> None:
+    fleet.extra |= {"BATCHQ_OPERATIONS__HELD__TIMEOUT_S": "0.5", "BATCHQ_OPERATIONS__HELD__MAX_ATTEMPTS": "1"}
+    fleet.start(pool, slots)
+    rows = [Item(f"i{n}", {"n": n}, operation="held" if n % 2 else "work") for n in range(4)]
+    job = client.submit(rows, operation="work")
+    record = job.wait(60)
+    assert (record.succeeded, record.dead_letter, record.errors) == (2, 2, {"TIMEOUT": 2})
+
+
 @pytest.mark.parametrize(("pool", "slots"), [("gevent", 5), ("threads", 5), ("prefork", 2)])
 def test_workers_wait_for_the_server_and_go_on(
     fleet: Fleet, client: Client, tmp_path: Path, request: pytest.FixtureRequest, pool: str, slots: int
