@@ -158,11 +158,11 @@ def test_other_apps_on_the_same_server_neither_see_the_fleet_nor_reach_it(
         eventually(lambda: any(job.id in one["kwargs"] for one in tasks(world)))
         assert {one["hostname"] for one in world.guarded.get("/workers?json=1").json()["data"]} == {WORKER}
 
-        eventually(lambda: named(other.control.ping()) == {"neighbour@here"})
-        assert named(ours.control.ping()) == {WORKER}
-        assert foreign.control.ping() == []
+        eventually(lambda: named(other.control.ping(timeout=0.5)) == {"neighbour@here"})
+        eventually(lambda: named(ours.control.ping(timeout=0.5)) == {WORKER})
+        assert foreign.control.ping(timeout=0.5) == []
         foreign.control.shutdown()
-        assert named(ours.control.ping()) == {WORKER}
+        eventually(lambda: named(ours.control.ping(timeout=0.5)) == {WORKER})
     finally:
         neighbour.kill()
         for app in (other, ours, foreign):
