@@ -51,9 +51,11 @@ class Stage:
         self.workers.append(worker)
         return worker
 
-    def client(self) -> Client:
+    def client(self, **settings: Any) -> Client:
         """A client of the fleet, once it beats."""
-        client = Client(place=Place(load(redis_url=self.redis_url, include=INCLUDE), embedded=True))
+        client = Client(
+            place=Place(load(redis_url=self.redis_url, include=INCLUDE, **settings), embedded=True)
+        )
         own = [worker for worker in self.workers if "workers" in worker.args]  # type: ignore[operator]
         while len(client.fleet()) < len(own):
             assert all(worker.poll() is None for worker in own), f"a worker ended: see {self.folder}"
