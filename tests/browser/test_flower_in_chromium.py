@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from chromium import Chromium, Page
-from flower_world import HOSTILE, LONG, SCRIPT, SECRET, World, start_flower
+from flower_world import HOSTILE, LONG, SCRIPT, SECRET, World, made_newer, start_flower
 
 from batchq import Item
 
@@ -42,6 +42,16 @@ def test_jobs_are_shown_with_state_progress_counts_and_rate(page: Page, world: W
     assert "34 of 34 · 100 %" in mixed["Progress"]
     assert mixed["Rate"].endswith(("/s", "/min"))
     assert row(page, "held")["State"].startswith("pausedlunch <script>")
+    assert page.trouble == []
+
+
+def test_a_job_of_a_newer_batchq_does_not_hide_the_others(page: Page, world: World) -> None:
+    with made_newer(world.url, "held"):
+        show(page, world.guarded.url + "/jobs")
+        page.until(
+            f"[...document.querySelectorAll('{ROWS}')].some((one) => one.textContent.startsWith('heldunknown'))"
+        )
+        assert row(page, world.jobs.mixed)["State"] == "completed"
     assert page.trouble == []
 
 

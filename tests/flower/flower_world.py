@@ -231,6 +231,20 @@ def store_hostile(url: str, job_id: str = "hostile") -> str:
     return job_id
 
 
+@contextmanager
+def made_newer(url: str, job_id: str) -> Iterator[None]:
+    """The job is one that a newer batchq stored, meanwhile."""
+    database = Database(url)
+    key = database.job_keys(job_id).job
+    before = database.command("HGET", key, "v")
+    database.command("HSET", key, "v", 99)
+    try:
+        yield
+    finally:
+        database.command("HSET", key, "v", before)
+        database.close()
+
+
 def eventually(what: Callable[[], Any], within_s: float = 20.0) -> Any:
     """Poll until it holds; what it gave then."""
     deadline = time.monotonic() + within_s

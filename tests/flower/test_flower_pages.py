@@ -15,6 +15,7 @@ from flower_world import (
     World,
     environment,
     eventually,
+    made_newer,
     module_of,
     start,
     start_flower,
@@ -71,6 +72,17 @@ def test_jobs_can_be_chosen_by_state_and_paged_within_it(world: World) -> None:
     assert [row["id"] for row in chosen["data"]] == ["held"]
     assert chosen["more"] is False
     assert world.open.get("/jobs/data?state=paused&offset=1").json()["data"] == []
+
+
+def test_jobs_of_a_newer_batchq_are_there_and_nothing_is_made_up_of_them(world: World) -> None:
+    with made_newer(world.url, "held"):
+        row = by_id(world.open.get("/jobs/data").json()["data"])["held"]
+        document = by_id(world.guarded.get("/api/jobs").json()["data"])["held"]
+        paused = world.open.get("/jobs/data?state=paused").json()["data"]
+    assert set(row) == {"id", "name", "state", "reason"}
+    assert (row["state"], document["state"], paused) == (None, None, [])
+    assert "was stored by a newer batchq" in str(row["reason"])
+    assert "upgrade this one" in str(document["error"])
 
 
 def test_dead_letters_come_with_job_item_reason_error_and_attempts(world: World) -> None:

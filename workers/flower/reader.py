@@ -12,9 +12,11 @@ from batchq.core.lifecycle import JobState
 from batchq.core.records import DeadLetter, JobRecord
 from batchq.errors import InputError
 from batchq.flow.redrive import Choice
+from batchq.store.job_record import NewerJob
 from workers.flower.text import visible
 
 JsonObject = dict[str, Any]
+AnyJob = JobRecord | NewerJob
 
 PAGE = 25
 MOST = 200  # rows of one answer
@@ -58,18 +60,18 @@ class Reader:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def jobs(self, which: Slice, *, state: str | None = None, row: Callable[[JobRecord], JsonObject]) -> Page:
-        """Newest first. Raises InputError for a state that there is none of, StoreUnavailable."""
+    def jobs(self, which: Slice, *, state: str | None = None, row: Callable[[AnyJob], JsonObject]) -> Page:
+        """Newest first; those of a newer batchq where no state is asked for. Raises InputError for a state that there is none of, StoreUnavailable."""
         wanted = _state(state)
         limit = which.limit + 1 if wanted is None else PAGE
         # without a filter the store skips for us; with one it must be looked at job by job
         start = which.offset if wanted is None else 0
-        records = self._client.walk.jobs.each(offset=start, limit=limit)
+        records = self._client.walk.jobs.every(offset=start, limit=limit)
         return _page(
             records,
             which,
             skip=which.offset - start,
-            takes=lambda record: wanted is None or record.state is wanted,
+            takes=lambda job: wanted is None or (isinstance(job, JobRecord) and job.state is wanted),
             row=row,
         )
 
@@ -123,8 +125,10 @@ def _state(name: str | None) -> JobState | None:
 # -- rows: of the pages, fit to be looked at ---------------------------------------------------------------------
 
 
-def job_row(record: JobRecord) -> JsonObject:
+def job_row(record: AnyJob) -> JsonObject:
     """A job in the table. `id` is exact, for links; every other text is made visible."""
+    if isinstance(record, NewerJob):
+        return {"id": record.id, "name": visible(record.id), "state": None, "reason": visible(record.why)}
     return {
         "id": record.id,
         "name": visible(record.id),
@@ -162,8 +166,10 @@ def letter_row(letter: DeadLetter) -> JsonObject:
 # -- rows: of the API, for programs ------------------------------------------------------------------------------
 
 
-def job_document(record: JobRecord) -> JsonObject:
+def job_document(record: AnyJob) -> JsonObject:
     """The job record's fields and its rate, without the slowest items, whose names are in the shards."""
+    if isinstance(record, NewerJob):
+        return {"id": record.id, "state": None, "error": record.why}
     document: JsonObject = {**record.to_json(), "rate": record.rate}
     document.pop("slowest")
     return document

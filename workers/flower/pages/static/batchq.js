@@ -91,6 +91,13 @@
     return element("td", "batchq-progress-column", bar, element("span", "batchq-note text-nowrap", text));
   }
 
+  // one that a newer batchq stored: all that is known of it is that it is there
+  function unknown_row(job) {
+    const why = element("td", "", element("span", "badge text-bg-secondary", "unknown"), outside("batchq-note", job.reason));
+    why.colSpan = 11;
+    return element("tr", "", element("td", "", outside("batchq-name", job.name)), why);
+  }
+
   function job_row(job, with_eta) {
     const dead = job.failed + job.dead_letter;
     const name = outside("batchq-name", job.name);
@@ -134,9 +141,9 @@
   }
 
   function jobs(data) {
-    const with_eta = data.some((job) => job.eta_s !== null);
+    const with_eta = data.some((job) => typeof job.eta_s === "number");
     document.querySelector("[data-eta]").classList.toggle("d-none", !with_eta);
-    return data.map((job) => job_row(job, with_eta));
+    return data.map((job) => (job.state === null ? unknown_row(job) : job_row(job, with_eta)));
   }
 
   // -- dead letters -------------------------------------------------------------------------------------------
