@@ -20,8 +20,14 @@ def _wait_as_gevent_does() -> None:
         functional.sleep = time.sleep  # type: ignore[attr-defined]
 
 
+LONGEST_WAIT_S = 0.25  # for messages, between two looks at whether the worker is told to stop
+
 _wait_as_gevent_does()
 app = make_app(place.settings, queues, current=True)
+app.conf.broker_transport_options = {
+    **app.conf.broker_transport_options,
+    "longest_wait_s": LONGEST_WAIT_S,
+}
 app.conf.include = ["workers.tasks"]
 app.conf.worker_consumer = "workers.consumer:GuardedConsumer"
 app.steps["worker"].add(Heart)

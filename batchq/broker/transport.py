@@ -174,9 +174,22 @@ class SentinelChannel(Bulk, stock.SentinelChannel):
     pass
 
 
-class Transport(stock.Transport):
+class Attentive:
+    """A mixin for kombu's Redis transports. With the option `longest_wait_s` a wait for messages that has an end
+    ends after that long, whoever asks for longer: Celery's blocking loop sees only then that it is told to stop."""
+
+    client: Any
+
+    def drain_events(self, connection: Any, timeout: float | None = None, **options: Any) -> Any:
+        longest_s = self.client.transport_options.get("longest_wait_s")
+        if timeout is not None and longest_s is not None:
+            timeout = min(timeout, longest_s)
+        return super().drain_events(connection, timeout=timeout, **options)  # type: ignore[misc]
+
+
+class Transport(Attentive, stock.Transport):
     Channel: Any = Channel
 
 
-class SentinelTransport(stock.SentinelTransport):
+class SentinelTransport(Attentive, stock.SentinelTransport):
     Channel: Any = SentinelChannel

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
+
 import pytest
 from conftest import Fleet, eventually
 from test_fleet_walk import items
 
 from batchq import Client
+from batchq.dispatch import make_app
+from batchq.embedded import EmbeddedServer
+from batchq.settings import Settings
 from batchq.store.database import Database
 
 
@@ -53,3 +59,22 @@ def test_bytes_that_are_no_message_are_dropped_with_a_line_and_hurt_nobody(
     logs = fleet.logs()
     assert logs.count("no Celery message") == 14
     assert "secret words" not in logs
+
+
+def test_a_wait_for_messages_ends_early_where_somebody_has_to_look_around(server: EmbeddedServer) -> None:
+    app = make_app(Settings(redis_url=server.url), ["batchq.nobody"])
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "longest_wait_s": 0.05}
+    ended = threading.Event()
+
+    def wait() -> None:
+        with (
+            app.connection_for_read() as connection,
+            connection.channel() as channel,
+            app.amqp.TaskConsumer(channel, on_message=print),
+            suppress(TimeoutError),
+        ):
+            connection.drain_events(timeout=3_600)
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    assert ended.wait(20)
