@@ -157,6 +157,21 @@ def worker(setup: WorkerSetup) -> Iterator[Finding]:
         )
 
 
+def limits(by_worker: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
+    """Whether live workers are configured alike; `by_worker`: the limits in words that each has, by their table."""
+    for table in sorted({name for theirs in by_worker.values() for name in theirs}):
+        having: dict[str, list[str]] = {}
+        for worker, theirs in sorted(by_worker.items()):
+            having.setdefault(theirs.get(table) or "no limit", []).append(worker)
+        if len(having) > 1:
+            told = "; ".join(f"{value} ({', '.join(workers)})" for value, workers in having.items())
+            yield warn(
+                "limits",
+                f"workers differ in [{table}]: {told}; that of the worker started last holds",
+                "give them the same batchq.toml, or set the limit for all: batchq quotas set",
+            )
+
+
 def _pool(setup: WorkerSetup) -> Iterator[Finding]:
     if setup.pool not in POOLS:
         yield fail("pool", f"batchq does not run on the {setup.pool} pool", "-P gevent (or prefork, threads)")

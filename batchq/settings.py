@@ -200,6 +200,15 @@ class Settings(BaseSettings):
         """The Celery queue an operation is routed to."""
         return f"{self.namespace}.{self.operation(operation).queue or operation}"
 
+    def limits_shown(self) -> dict[str, str]:
+        """Every configured limit in words, by the name of its table: those of two workers can be compared."""
+        tables = {f'quotas."{name}"': one for name, one in self.quotas.items()}
+        tables |= {f"queues.{name}": one for name, one in self.queues.items()}
+        return {
+            name: ", ".join(f"{what}={n}" for what, n in one.model_dump(exclude_none=True).items())
+            for name, one in tables.items()
+        }
+
     @property
     def control_queue(self) -> str:
         return f"{self.namespace}.control"

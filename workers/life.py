@@ -13,7 +13,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from batchq import wiring
+from batchq import checks, wiring
 from batchq.core.discreet import trace_of
 from batchq.errors import BatchqError
 from batchq.flow.heal import sweep
@@ -56,6 +56,7 @@ class Life:
             file_roots=tuple(str(Path(root).resolve()) for root in settings.file_roots),
             started_ms=int(time.time() * 1000),
             warnings=tuple(warnings),
+            limits=settings.limits_shown(),
         )
 
     def start(self, *, beats: bool = True, sweeps: bool = True) -> None:
@@ -63,6 +64,7 @@ class Life:
         threading.Thread(target=self._end_calls, name="batchq grace", daemon=True).start()
         if beats:
             self._try(self._beat_once)
+            self._try(self._compare_limits)
             self._every(self._settings.heartbeat_s, self._beat_once, "heartbeat")
         if sweeps:
             self._every(self._settings.sweep_s, lambda: sweep(self.walk), "sweeper")
@@ -98,6 +100,11 @@ class Life:
     def _beat_once(self) -> None:
         period_ms, lease_ms = int(self._settings.heartbeat_s * 1000), int(self._settings.lease_s * 1000)
         self.walk.fleet.beat(replace(self._beat, running=len(self._at)), period_ms, lease_ms)
+
+    def _compare_limits(self) -> None:
+        alive = self.walk.fleet.alive(int(self._settings.lease_s * 1000))
+        for finding in checks.limits({beat.name or beat.incarnation: beat.limits for beat in alive}):
+            log.warning("%s", finding)
 
     def _report_drops(self) -> None:
         drops.report(self.walk.fleet.add_dropped)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from batchq.checks import Finding, Verdict, fail, ok, warn
+from batchq.checks import Finding, Verdict, fail, limits, ok, warn
 from batchq.core.redis_url import parse
 from batchq.errors import BatchqError, ConfigurationError
 
@@ -138,6 +138,7 @@ def fleet(settings: Settings) -> Iterator[Finding]:
     for host, warning in dict.fromkeys((beat.host, warning) for beat in beats for warning in beat.warnings):
         yield warn("workers", f"one on {host} warned at its start: {warning}")
     yield from _projects(settings, beats)
+    yield from limits({beat.name or beat.incarnation: beat.limits for beat in beats})
 
 
 def _projects(settings: Settings, beats: list[Beat]) -> Iterator[Finding]:

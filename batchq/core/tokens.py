@@ -12,7 +12,7 @@ import struct
 import threading
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,10 +101,11 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 class Ratio:
-    """Real tokens for an estimated one, learnt from the last SAMPLES calls. Safe for threads."""
+    """Real tokens for an estimated one, learnt from the last SAMPLES calls of the fleet. Safe for threads."""
 
     def __init__(self) -> None:
         self._order: deque[float] = deque()
+        self._news: deque[float] = deque(maxlen=SAMPLES)  # of this process, not yet told to the others
         self._sorted: list[float] = []
         self._lock = threading.Lock()
 
@@ -113,10 +114,23 @@ class Ratio:
             return
         ratio = real / raw
         with self._lock:
+            self._news.append(ratio)
             self._order.append(ratio)
             insort(self._sorted, ratio)
             if len(self._order) > SAMPLES:
                 self._sorted.pop(bisect_left(self._sorted, self._order.popleft()))
+
+    def take_news(self) -> list[float]:
+        with self._lock:
+            news = list(self._news)
+            self._news.clear()
+        return news
+
+    def adopt(self, fleet: Sequence[float]) -> None:
+        """The fleet's samples, oldest first, in place of these; what came since the news were taken stays."""
+        with self._lock:
+            self._order = deque([*fleet, *self._news][-SAMPLES:])
+            self._sorted = sorted(self._order)
 
     def estimate(self, raw: int) -> Estimate:
         with self._lock:

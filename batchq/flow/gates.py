@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from batchq.core import tokens
 from batchq.core.limits import QuotaLimits, in_force
 from batchq.core.records import Usage
+from batchq.flow.experience import Experience
 from batchq.flow.gate import Gate, Permit, TooLarge, TooLong
 from batchq.flow.holds import Holds
 from batchq.operations.base import Call
@@ -17,20 +18,6 @@ from batchq.operations.media import media_type
 from batchq.settings import QuotaSettings, Settings
 from batchq.store.job_record import JobSpec, Lane
 from batchq.store.quotas import QuotaStore, QuotaView
-
-LATENCY_WEIGHT = 0.1  # of the newest call in the usual latency
-
-
-@dataclass(slots=True)
-class Experience:
-    """What a process has seen of an operation with a model. `latency_s` None: nothing yet."""
-
-    ratio: tokens.Ratio
-    latency_s: float | None = None
-
-    def note(self, latency_s: float) -> None:
-        before = self.latency_s
-        self.latency_s = latency_s if before is None else before + LATENCY_WEIGHT * (latency_s - before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +69,7 @@ class Passage:
             raw += len(json.dumps(call.schema)) // tokens.BYTES_A_TOKEN
         if call.blob is not None:
             raw += tokens.of_file(call.blob.data, media_type(call.blob.data))
-        return self.experience.ratio.estimate(raw)
+        return self.experience.estimate(raw)
 
     def wait(self, patience_s: float, upper: int, usual: int) -> Permit | TooLong | TooLarge:
         if self.gate is None:
@@ -93,7 +80,7 @@ class Passage:
         """The call ended; its real usage settles the account and teaches the estimate."""
         real = usage.input_tokens or None
         if estimate is not None and real is not None:
-            self.experience.ratio.learn(estimate.raw, real)
+            self.experience.learn(estimate.raw, real)
         if self.gate is not None:
             self.gate.done(permit, real, answered=answered)
 
@@ -158,7 +145,7 @@ class Gates:
         with self._lock:
             experience = self._experience.get(key)
             if experience is None:
-                experience = self._experience[key] = Experience(tokens.Ratio())
+                experience = self._experience[key] = Experience(lane.operation, lane.model, self._store)
             gate = self._gates.get(quotas)
             if gate is None and quotas:
                 gate = self._gates[quotas] = Gate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from batchq.store.database import Database
@@ -31,6 +31,7 @@ class Beat:
     beat_ms: int = 0
     started_ms: int = 0
     warnings: tuple[str, ...] = ()  # of its start: it works, but not as it should
+    limits: Mapping[str, str] = field(default_factory=dict)  # of quotas and queues, as its settings have them
 
     def body(self) -> str:
         return json.dumps(
@@ -47,6 +48,7 @@ class Beat:
                 "running": self.running,
                 "started_ms": self.started_ms,
                 "warnings": self.warnings,
+                "limits": self.limits,
             },
             separators=(",", ":"),
         )
@@ -156,4 +158,5 @@ def _beat(incarnation: str, raw: str) -> Beat:
         running=fields["running"],
         started_ms=fields["started_ms"],
         warnings=tuple(fields.get("warnings", ())),  # nor this
+        limits=fields.get("limits", {}),  # nor this
     )

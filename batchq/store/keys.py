@@ -143,6 +143,9 @@ class GlobalKeys:
     def quota_slots(self, name: str) -> str:
         return f"{self.namespace}:q:{name}:slots"  # HASH, incarnation -> calls in flight
 
+    def ratios(self, name: str) -> str:
+        return f"{self.namespace}:ratios:{name}"  # LIST, real tokens by estimated ones, the latest first
+
     @property
     def quotas(self) -> str:
         return f"{self.namespace}:quotas"  # SET, names of all that were ever used

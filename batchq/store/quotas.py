@@ -24,6 +24,7 @@ _HEADER = [
     *(f"{source}_{short}" for source in ("set", "conf", "learnt") for short in FIELDS.values()),
     *("conf_at", "learns", "paused", "hold", "why", "cap", "row", "skew", "day", "of_day"),
 ]
+KEEP_MS = 40 * 86_400_000  # after its last use what was learnt is forgotten
 _BREAKER = ("row", "failing", "probe_for")
 
 
@@ -118,6 +119,16 @@ class QuotaStore:
         dead = [owner for owner in self._db.command("HKEYS", key) if owner.decode() not in living]
         if dead:
             self._db.command("HDEL", key, *dead)
+
+    def share_ratios(self, name: str, mine: Sequence[float], most: int) -> list[float]:
+        """Add what this process has seen of tokens for an estimated one; the fleet's latest, oldest first."""
+        key = self._db.keys.ratios(name)
+        seen = [f"{one:.4f}" for one in mine]
+        writes = (
+            [("LPUSH", key, *seen), ("LTRIM", key, 0, most - 1), ("PEXPIRE", key, KEEP_MS)] if seen else []
+        )
+        *_, latest = self._db.batch([*writes, ("LRANGE", key, 0, most - 1)])
+        return [float(one) for one in reversed(latest)]
 
     # -- which there are, and how they stand ----------------------------------------------------------------
 

@@ -272,6 +272,18 @@ def test_doctor_finds_several_projects_on_one_queue(batchq: Terminal, job: str) 
     assert "no live worker consumes" in found  # of the queues of the other operations
 
 
+def test_doctor_names_the_limits_in_which_workers_differ(batchq: Terminal, job: str) -> None:
+    with Client() as client:
+        for name, rpm in (("a", "600"), ("b", "900"), ("c", "600")):
+            limits = {"queues.slow": "concurrency=5", 'quotas."m"': f"requests_per_minute={rpm}"}
+            beat = Beat(name, "here", 1, 5, ("control",), "gevent", "1", "p", name=name, limits=limits)
+            client.walk.fleet.beat(beat, 4_000, 15_000)
+    found = batchq("doctor", "--no-provider").out
+    differing = 'workers differ in [quotas."m"]: requests_per_minute=600 (a, c); requests_per_minute=900 (b)'
+    assert differing in " ".join(found.split())
+    assert "queues.slow" not in found
+
+
 def test_workers_are_shown_by_name_children_of_prefork_together(batchq: Terminal, job: str) -> None:
     none = batchq("workers")
     assert (none.code, none.out) == (0, "")

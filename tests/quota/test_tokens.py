@@ -9,6 +9,9 @@ import pytest
 from PIL import Image
 
 from batchq.core import tokens
+from batchq.flow.experience import Experience
+from batchq.store.database import Database
+from batchq.store.quotas import QuotaStore
 
 
 def image(kind: str, width: int, height: int) -> bytes:
@@ -60,3 +63,32 @@ def test_the_upper_estimate_covers_nearly_all_and_the_usual_half() -> None:
     for _ in range(tokens.SAMPLES):
         ratio.learn(1_000, 500)
     assert ratio.estimate(1_000).upper == 501, "what is long ago is forgotten"
+
+
+def test_what_one_process_learns_of_tokens_all_of_them_know(database: Database) -> None:
+    store = QuotaStore(database)
+    first = Experience("generate", "m", store)
+    assert first.estimate(1_000).upper == 1_201, "nobody knows anything"
+    other = Experience("embed", "m", store)
+    for _ in range(60):
+        first.learn(1_000, 2_000)
+    first._share_at = 0.0  # five seconds later
+    first.learn(1_000, 2_000)
+    newcomer = Experience("generate", "m", store)
+    assert newcomer.estimate(1_000) == first.estimate(1_000) == tokens.Estimate(2_001, 2_000, 1_000)
+    for _ in range(2 * tokens.SAMPLES):
+        newcomer.learn(1_000, 500)
+    newcomer._share_at = 0.0
+    newcomer.learn(1_000, 500)
+    first._share_at = 0.0
+    assert first.estimate(1_000).upper == 501, "the latest of the fleet count"
+    assert other.estimate(1_000).upper == 1_201, "of the same operation only"
+
+
+def test_a_store_that_is_away_leaves_a_process_with_what_it_knows(database: Database) -> None:
+    alone = Experience(
+        "generate", "m", QuotaStore(Database("redis://127.0.0.1:1/0", "batchq", timeout_s=0.2))
+    )
+    for _ in range(60):
+        alone.learn(1_000, 3_000)
+    assert alone.estimate(1_000).usual == 3_000
