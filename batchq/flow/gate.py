@@ -28,6 +28,7 @@ log = logging.getLogger("batchq")
 AHEAD_MS = 1_000  # how far ahead of now a block reaches
 PAUSE_S = 0.5  # between two draws of a busy quota, about: who always comes just after another finds nothing
 QUICK_S = 0.02  # … of one that gives all that is asked at once
+USED_UP = 0.7  # part of a block's time after which the next one is drawn
 BLOCK = 500  # permits a draw at most
 SLICE_S = 0.25  # every wait ends in slices, so that a shutdown is noticed
 LONGEST_S = 1.0  # between two looks at a quota that is held: what a person changes is seen
@@ -110,6 +111,8 @@ class Gate:
         self._clocks_ms: tuple[int, ...] = ()
         self._rpm = 0
         self._binding = ""
+        self._idle = False  # nobody waited at the last draw
+        self._flight_counts = any(limits.concurrency is not None for limits in confs)
 
     # -- for the tasks --------------------------------------------------------------------------------------
 
@@ -117,7 +120,7 @@ class Gate:
         """Wait for a permit, at most `patience_s`. `tokens` is what is drawn, `usual` what is likely needed."""
         started = time.monotonic()
         waiter = _Waiter(tokens, usual or tokens)
-        place = self.quotas[-1]
+        place = " ".join(self.quotas)  # a job's or a queue's own limit holds up no others of the same model
         if not self._holds.enter(place):
             return TooLong(self._estimate_ms(), 0, self._binding)
         try:
@@ -250,7 +253,7 @@ class Gate:
         while (left := until - time.monotonic()) > 0:
             if self._wake.wait(min(SLICE_S, left)):
                 self._wake.clear()
-                if self._binding == "concurrency" or left > PAUSE_S:
+                if self._binding == "concurrency" or self._idle or left > PAUSE_S:
                     time.sleep(min(left, QUICK_S / 2))
                     return
             if self._stopping() and self._news:
@@ -299,7 +302,8 @@ class Gate:
         now = time.monotonic()
         lost: list[_Waiter] = []
         with self._lock:
-            self._rpm, self._binding = granted.rpm, granted.binding
+            self._rpm, self._binding, self._idle = granted.rpm, granted.binding, not waiters
+            self._flight_counts |= granted.binding == "concurrency"
             for waiter, slot in zip(waiters, granted.slots_ms, strict=False):
                 waiter.buckets = tuple((clock + slot) // BUCKET_MS for clock in granted.clocks_ms)
                 if waiter not in self._queue:
@@ -316,8 +320,10 @@ class Gate:
             self._learn_hold(granted)
             return min(LONGEST_S, granted.wait_ms / 1000)
         if not granted.wait_ms:
+            if self._idle:  # there were only news, and somebody may wait elsewhere for a call to end
+                return QUICK_S if self._flight_counts else PAUSE_S
             last_s = granted.slots_ms[-1] / 1000 if granted.slots_ms else 0.0
-            return min(PAUSE_S, max(QUICK_S, last_s / 2))  # before the last of them has gone
+            return min(PAUSE_S, max(QUICK_S, USED_UP * last_s))  # before the last of them has gone
         if granted.binding == "concurrency":
             return granted.wait_ms / 1000
         return min(LONGEST_S, max(PAUSE_S * random.uniform(0.8, 1.2), granted.wait_ms / 1000))

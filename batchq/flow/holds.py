@@ -12,7 +12,7 @@ from batchq.errors import BatchqError
 from batchq.store.quotas import QuotaStore, QuotaView
 
 LONG_S = 1.0
-SEEN_S = 60.0  # for so long a process keeps slots free for a quota that had work
+SEEN_S = 60.0  # for so long a process keeps slots free for a gate that had work
 VIEW_S = 0.5  # age of what a process knows of a quota
 PAUSED_MS = 1_000  # a pause by hand has no end: look again after this
 
@@ -22,7 +22,7 @@ class Holds:
 
     def __init__(self, store: QuotaStore, slots: int) -> None:
         self._store, self._slots = store, slots
-        self._seen: dict[str, float] = {}  # monotonic; of each quota that work came for
+        self._seen: dict[str, float] = {}  # monotonic; of each gate that work came for
         self._until: dict[str, tuple[float, str]] = {}  # monotonic, why
         self._waiting: Counter[str] = Counter()
         self._views: dict[str, tuple[float, QuotaView]] = {}
@@ -30,28 +30,28 @@ class Holds:
 
     # -- a quota that waits never blocks another quota's work -----------------------------------------------
 
-    def enter(self, quota: str) -> bool:
+    def enter(self, place: str) -> bool:
         """Take a place among those who wait. False: too many do, the slot is for others.
 
-        Half of the slots where several quotas have work. One alone may have them all: its window is small where
+        Half of the slots where several gates have work. One alone may have them all: its window is small where
         it is slow, and where it is fast a slot comes free soon, by which others are noticed.
         """
         now = time.monotonic()
         with self._lock:
-            self._seen[quota] = now
+            self._seen[place] = now
             if len(self._seen) > 1:
                 self._seen = {one: at for one, at in self._seen.items() if now - at < SEEN_S}
             most = self._slots if len(self._seen) == 1 else self._slots // 2
-            if self._waiting[quota] >= max(1, most):
+            if self._waiting[place] >= max(1, most):
                 return False
-            self._waiting[quota] += 1
+            self._waiting[place] += 1
             return True
 
-    def leave(self, quota: str) -> None:
+    def leave(self, place: str) -> None:
         with self._lock:
-            self._waiting[quota] -= 1
-            if not self._waiting[quota]:
-                del self._waiting[quota]
+            self._waiting[place] -= 1
+            if not self._waiting[place]:
+                del self._waiting[place]
 
     # -- holds ----------------------------------------------------------------------------------------------
 

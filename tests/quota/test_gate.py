@@ -66,6 +66,29 @@ def test_permits_go_out_at_their_slots_in_few_calls(make: Make, database: Databa
     assert draws <= 30, "in blocks"
 
 
+def test_eight_busy_workers_ask_once_for_five_items(make: Make, database: Database) -> None:
+    limits = QuotaLimits(requests_per_minute=6_000)
+    gates = [make(limits, owner=f"w{n}", workers=8) for n in range(8)]
+    left, ended = iter(range(400)), threading.Event()
+
+    def tasks(gate: Gate) -> None:
+        for _ in left:  # as many as its window has wait at once, and each call takes a while
+            permit = gate.wait(20)
+            assert isinstance(permit, Permit)
+            ended.wait(0.1)
+            gate.done(permit, None, answered=True)
+
+    database.command("CONFIG", "RESETSTAT")
+    threads = [threading.Thread(target=tasks, args=(gate,)) for gate in gates for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    draws = database.command("INFO", "commandstats")["cmdstat_info"]["calls"]
+    assert draws <= 0.2 * 400 + len(gates), "the first ones of each ask to learn the pace"
+
+
 def test_two_processes_share_the_pace(make: Make, store: QuotaStore) -> None:
     gates = [make(QuotaLimits(requests_per_minute=1_200), owner=owner, workers=2) for owner in "ab"]
     got: list[list[tuple[float, object]]] = [[], []]
@@ -142,3 +165,26 @@ def test_half_of_the_slots_wait_where_two_quotas_have_work(store: QuotaStore) ->
     for _ in range(6):
         holds.leave("a")
     assert [holds.enter("a") for _ in range(2)] == [True, False], "beside another, half"
+
+
+def test_a_jobs_own_limit_holds_up_no_other_job_of_its_model(store: QuotaStore) -> None:
+    ended = threading.Event()
+    holds = Holds(store, 4)
+
+    def gate(quotas: dict[str, QuotaLimits]) -> Gate:
+        limits = list(quotas.values())
+        return Gate(list(quotas), limits, store, "me", holds, workers=lambda: 1, stopping=ended.is_set)
+
+    model = {"q": QuotaLimits(requests_per_minute=60_000)}
+    slow, other = gate({"job:1": QuotaLimits(requests_per_minute=1), **model}), gate(model)
+    assert isinstance(slow.wait(5), Permit)
+    waiting = [threading.Thread(target=slow.wait, args=(20,)) for _ in range(4)]
+    for thread in waiting:
+        thread.start()
+    try:
+        eventually(lambda: not holds.enter("job:1 q"))  # all slots wait for it
+        assert isinstance(other.wait(5), Permit)
+    finally:
+        ended.set()
+        for thread in waiting:
+            thread.join(10)

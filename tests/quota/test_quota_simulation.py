@@ -14,6 +14,7 @@ from batchq.core import pacific, permits, ring
 from batchq.core.limits import QuotaLimits
 from batchq.core.permits import Asked
 from batchq.core.quota import Quota
+from batchq.emulator.limits import Limiter, Limits, Window
 
 RPM = 1_000
 WORKERS = 200
@@ -54,6 +55,26 @@ def most_in_a_minute(calls: list[int]) -> int:
             oldest += 1
         most = max(most, newest - oldest + 1)
     return most
+
+
+@pytest.mark.parametrize("window", Window)
+@pytest.mark.parametrize("rpm", [15, 600, 6_000])
+def test_whatever_a_minute_is_to_the_provider_it_refuses_nothing(window: Window, rpm: int) -> None:
+    """Rolling, fixed or a bucket: the emulator's own meters, and calls as late as they may be."""
+    dice, quota, limiter = random.Random(rpm), Quota(), Limiter(window)
+    quota.configure(QuotaLimits(requests_per_minute=rpm), 0)
+    days = pacific.pacific_days(MIDNIGHT)
+    calls: list[int] = []
+    for now in range(MIDNIGHT, MIDNIGHT + 300_000, TICK_MS):
+        for owner in "ab":
+            asked = Asked(owner, (0,) * (1 + rpm // 100), 1_000, days)
+            slots = permits.draw([quota], asked, now_ms=now, epoch="e").slots_ms
+            calls += [now + slot + dice.randrange(ring.VALID_MS + ring.TRAVEL_MS) for slot in slots]
+    calls.sort()
+    for at in calls:
+        assert limiter.admit("p", "m", Limits(rpm), 1, 0, at * 1_000) == ()
+    minutes = [sum(1 for at in calls if 0 <= at - MIDNIGHT - 60_000 * n < 60_000) for n in range(1, 5)]
+    assert sum(minutes) >= min(0.98 * rpm, rpm - 1) * 4
 
 
 def check(length_ms: int, steps: dict[int, int], seed: int, least: float) -> None:
