@@ -183,7 +183,7 @@ def test_jobs_on_one_quota_progress_by_their_weight(fleet: Fleet, client: Client
     heavy = client.submit(prompts(1_000), priority=10)
     eventually(lambda: heavy.status().settled > 20)
     first = light.status().settled, heavy.status().settled
-    eventually(lambda: heavy.status().settled > first[1] + 200)
+    eventually(lambda: heavy.status().settled > first[1] + 140)
     done = light.status().settled - first[0], heavy.status().settled - first[1]
     assert 1.5 <= done[1] / done[0] <= 2.7, done
     for job in (light, heavy):
@@ -222,7 +222,7 @@ def test_a_mixed_job_keeps_both_of_its_quotas_busy_and_the_slow_one_holds_up_nob
     quick = [Item(f"g{n}", {"prompt": f"Say {n}"}) for n in range(200)]
     with Client(redis_url=fleet.url) as ours:  # which decides the models
         job = client.get(ours.submit([*slow, *quick], schema=schema).id)  # the slow ones first
-    eventually(lambda: job.status().settled >= 150)
+    eventually(lambda: job.status().settled >= 100)
     ended = Counter(result.id[0] for result in job.results())
     assert 4 <= ended["g"] / ended["x"] <= 7, "1,200 to 240, each as fast as its own quota"
     job.cancel()
