@@ -7,6 +7,7 @@ between levels. Celery's own `CELERY_*` variables are not read.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 import warnings
 from collections.abc import Mapping
@@ -104,6 +105,11 @@ class Settings(BaseSettings):
         (),
         description="folders whose files workers may read for submissions; in the variable split by the path separator",
     )
+    sources: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="beginnings of addresses (`s3://bucket/lists/`) whose lists workers may read for messages that "
+        "name them as their source; in the variable split by commas",
+    )
     include: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="modules with own operations; in the variable split by commas"
     )
@@ -161,7 +167,16 @@ class Settings(BaseSettings):
             value = [part for part in value.split(os.pathsep) if part]
         return tuple(Path(part).expanduser() for part in value)
 
-    @field_validator("include", mode="before")
+    @field_validator("sources")
+    @classmethod
+    def _are_beginnings(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/]+(/.*)?", one) or one.startswith("file:"):
+                raise ValueError(f"{one!r} is no beginning of an address: write it as s3://bucket/folder/")
+        # up to a slash, else https://data.example would let https://data.example.evil in
+        return tuple(one if one.endswith("/") else f"{one}/" for one in value)
+
+    @field_validator("include", "sources", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         return (

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from batchq.core.records import ErrorInfo
-from batchq.errors import ConfigurationError, InputError, NotEnoughMemory, ProviderError
+from batchq.core.records import ErrorInfo, Item
+from batchq.errors import Complaint, ConfigurationError, InputError, NotEnoughMemory, ProviderError
+from batchq.flow.message_source import spec_of
 from batchq.flow.patience import patiently
 from batchq.flow.submission import Submission
 from batchq.flow.submit import submit
 from batchq.flow.walk import Walk
+from batchq.formats import masked, read
 from batchq.formats.given import given_items
 from batchq.formats.places import Folder
 from batchq.formats.words import listed, meant, shown
@@ -34,6 +37,7 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "options": (Mapping, _OBJECT),
     "schema": (Mapping, _OBJECT),
     "prompt": (str, _TEXT),
+    "source": (str, _TEXT),
     "job_id": (str, _TEXT),
     "idempotency_key": (str, _TEXT),
     "priority": (int, _WHOLE),
@@ -43,7 +47,7 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "deadline": ((int, float), _NUMBER),
     "metadata": (Mapping, _OBJECT),
 }
-KNOWN = ("items", "source", *_KINDS)
+KNOWN = ("items", *_KINDS)
 
 
 def submit_message(
@@ -63,9 +67,9 @@ def submit_message(
     submission = _submission(payload, task_id, retention_ms)
 
     def attempt() -> str | NotEnoughMemory:
-        rows = given_items(_rows(payload["items"]), payload.get("prompt"), _folder(walk))
         try:
-            return submit(walk, submission, rows, preflight=preflight).job_id
+            with _opened(payload, walk) as rows:
+                return submit(walk, submission, rows, preflight=preflight).job_id
         except NotEnoughMemory as exc:
             return exc  # not waited for: the sender is to hear of it
 
@@ -79,15 +83,10 @@ def submit_message(
 
 
 def _check(payload: Mapping[str, Any]) -> None:
-    if payload.get("source") is not None:
-        raise InputError(
-            f"source is not read yet: send up to {MAX_ITEMS:,} items in a message, or submit the file with "
-            "batchq.Client or `batchq submit`"
-        )
     for name, value in payload.items():
         if name not in KNOWN:
             raise InputError(f"unknown argument {shown(name)}{meant(name, KNOWN)} Known: {listed(KNOWN)}")
-        if value is None or name in ("items", "source"):
+        if value is None or name == "items":
             continue
         kind, words = _KINDS[name]
         if not isinstance(value, kind) or isinstance(value, bool):
@@ -95,14 +94,17 @@ def _check(payload: Mapping[str, Any]) -> None:
     deadline = payload.get("deadline")
     if deadline is not None and not math.isfinite(deadline):
         raise InputError("deadline must be Unix seconds")
-    _check_size(payload)
+    if payload.get("source") is None:
+        _check_size(payload)
+    elif payload.get("items") is not None:
+        raise InputError("give items or source, not both")
 
 
 def _check_size(payload: Mapping[str, Any]) -> None:
     items = payload.get("items")
     if not isinstance(items, Sequence) or isinstance(items, str):
         raise InputError("items must be a list of items: prompts, [id, prompt] pairs, or objects")
-    more = "send several messages, or submit the list with batchq.Client or `batchq submit`"
+    more = "send several messages, or name the list's address as source"
     if len(items) > MAX_ITEMS:
         raise InputError(f"{len(items):,} items: a message takes up to {MAX_ITEMS:,}; {more}")
     size = len(codec.dump({**payload, "items": []}))
@@ -115,9 +117,22 @@ def _check_size(payload: Mapping[str, Any]) -> None:
 def _submission(payload: Mapping[str, Any], task_id: str, retention_ms: int) -> Submission:
     given = {name: value for name, value in payload.items() if name in _KINDS and value is not None}
     given.pop("prompt", None)
+    if "source" in given:
+        given["source"] = masked(given["source"])
     if "job_id" not in given and "idempotency_key" not in given:
         given["idempotency_key"] = TASK_KEY + task_id
     return Submission(**given, retention_ms=retention_ms)
+
+
+@contextmanager
+def _opened(payload: Mapping[str, Any], walk: Walk) -> Iterator[Iterable[Item | Complaint]]:
+    """What the message brings, or the list that it names."""
+    prompt, source = payload.get("prompt"), payload.get("source")
+    if source is None:
+        yield given_items(_rows(payload["items"]), prompt, _folder(walk))
+        return
+    with read(spec_of(source, prompt, walk.settings)) as reading:
+        yield reading
 
 
 def _rows(items: Sequence[Any]) -> Iterator[Any]:

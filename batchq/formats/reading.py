@@ -14,6 +14,7 @@ from typing import BinaryIO
 from batchq.core.records import Item
 from batchq.errors import Complaint, InputError
 from batchq.formats.addresses import is_address, is_database, local_path, masked
+from batchq.formats.fetch import fetched
 from batchq.formats.files import read_files
 from batchq.formats.forms import form_by_name, form_of_json, form_of_stream, is_file_form
 from batchq.formats.items import ItemMaker
@@ -102,7 +103,7 @@ def read(spec: InputSpec, stdin: BinaryIO | None = None) -> Reading:
     form = _form_by_name(spec)
     # The list's own folder is that of the path as given: a link elsewhere does not move it.
     own = "." if spec.source == "-" or is_address(spec.source) else str(Path(spec.source).parent)
-    maker = ItemMaker(template, spec.id_field, Folder.of(own, spec.roots))
+    maker = ItemMaker(template, spec.id_field, Folder.of(spec.folder or own, spec.roots))
     if form == "parquet":
         return _read_parquet(spec, _stream(spec, stdin, seeking=True), maker)
     lines = Lines(_stream(spec, stdin), STDIN if spec.source == "-" else masked(spec.source))
@@ -117,7 +118,7 @@ def _stream(spec: InputSpec, stdin: BinaryIO | None, *, seeking: bool = False) -
     if spec.source == "-":
         return stdin if stdin is not None else sys.stdin.buffer
     if is_address(spec.source):
-        return Remote(spec.source).opened(seeking=seeking)
+        return fetched(spec.source) if spec.apart else Remote(spec.source).opened(seeking=seeking)
     return _opened(spec.source)
 
 

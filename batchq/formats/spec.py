@@ -21,4 +21,6 @@ class InputSpec:
     glob: str | None = None  # of a folder's files; None: all of them
     operation: str | None = None  # of the job; for messages only
     query: str | None = None  # what a database is asked, and only a database
+    folder: str | None = None  # that relative files of a list lie in; None: the list's own
+    apart: bool = False  # an address is read by a process of its own, see fetch.py
     roots: tuple[str, ...] = ()  # folders, beside the list's own, whose files a list may name

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import threading
 import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,6 +16,9 @@ from fleet_kit import Fleet, eventually
 from services_world import call, send
 
 from batchq import Client, JobState
+from batchq.errors import ConfigurationError, InputError
+from batchq.flow.message_source import spec_of
+from batchq.settings import Settings, load
 from batchq.store.database import Database
 
 SECRET = "walrus-umbrella-7731"  # stands in what is sent, and must not be seen in any log
@@ -59,7 +67,9 @@ BAD = {
     "one text for a list": ({"items": SECRET, "operation": "work"}, "items must be a list"),
     "too many": ({"items": ["x"] * 1_001}, "up to 1,000"),
     "too much": ({"items": ["x" * 1_400_000] * 3}, "more than 4 MB"),
-    "a source": ({"source": "s3://bucket/list.jsonl"}, "source is not read yet"),
+    "a source anywhere": ({"source": "s3://bucket/list.jsonl"}, "workers' BATCHQ_SOURCES"),
+    "a source here": ({"source": "/etc/hostname"}, "no BATCHQ_FILE_ROOTS"),
+    "two sources": ({"items": items(1), "source": "s3://bucket/list.jsonl"}, "not both"),
     "an unknown operation": ({"items": items(1), "operation": "wrok"}, "wrok"),
     "an unknown argument": ({"items": items(1), "operation": "work", "modle": "m"}, "did you mean 'model'"),
     "a wrong type": ({"items": items(1), "operation": "work", "priority": "high"}, "priority must be"),
@@ -174,3 +184,86 @@ def test_files_are_read_under_the_workers_file_roots_only(fleet: Fleet, client: 
         "note.txt": None if roots else "FILE_OUTSIDE_ROOTS",
         **dict.fromkeys(named[1:], "FILE_OUTSIDE_ROOTS"),
     }
+
+
+def lines(*rows: dict[str, object]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """The address of a small web server's root; of tmp_path/web."""
+    (tmp_path / "web" / "lists").mkdir(parents=True)
+    handler = partial(Quiet, directory=str(tmp_path / "web"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_message_may_name_its_list_where_the_workers_settings_allow_it(
+    fleet: Fleet, client: Client, web: str
+) -> None:
+    inside = fleet.folder / "in"
+    inside.mkdir()
+    (inside / "list.jsonl").write_text(lines(*items(2)))
+    (fleet.folder / "web" / "secret.jsonl").write_text(lines(*items(1)))
+    # there is one in the worker's own folder, which is nobody's to read
+    rows = [*items(1_100), {"id": "file", "file": "pyproject.toml"}]
+    (fleet.folder / "web" / "lists" / "long.jsonl").write_text(lines(*rows))
+    fleet.extra |= {"BATCHQ_FILE_ROOTS": str(inside), "BATCHQ_SOURCES": f"{web}lists"}
+    fleet.start()
+
+    good = [f"{web}lists/long.jsonl", "list.jsonl", (inside / "list.jsonl").as_uri()]
+    bad = {
+        f"{web}secret.jsonl": "BATCHQ_SOURCES",
+        f"{web}lists/none.jsonl": "there is no file",
+        "../web/secret.jsonl": "outside",
+    }
+    calls = [call("batchq.submit", source=source, operation="work") for source in (*good, *bad)]
+    answers = send(fleet.url, calls)
+    for (source, told), answer in zip(bad.items(), answers[len(good) :], strict=True):
+        assert answer.get("error") == "InputError", (source, answer)
+        assert told in answer["message"], source
+    long, *short = [answer["result"] for answer in answers[: len(good)]]
+    assert [client.wait(job_id, 30).succeeded for job_id in short] == [2, 2]
+    assert client.status(long).total == 1_101
+    (letter,) = client.dead_letters(long)
+    assert (letter.id, letter.reason) == ("file", "FILE_UNREADABLE")
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("https://data.example/lists-too/a.jsonl", "BATCHQ_SOURCES"),
+        ("https://data.example/lists/../secret.jsonl", "BATCHQ_SOURCES"),
+        ("https://data.example/lists/%2E%2e/secret.jsonl", "BATCHQ_SOURCES"),
+        ("https://data.example/lists/..%5csecret.jsonl", "BATCHQ_SOURCES"),
+        ("https://data.example@evil.example/lists/a.jsonl", "BATCHQ_SOURCES"),
+        ("HTTPS://data.example/lists/a.jsonl", "BATCHQ_SOURCES"),
+        ("simplecache::https://data.example/lists/a.jsonl", "BATCHQ_SOURCES"),
+        ("https://data.example/lists/a.zip::https://evil.example/b", "BATCHQ_SOURCES"),
+        ("sqlite:////etc/some.db", "BATCHQ_SOURCES"),
+        ("file:///etc/hostname", "outside"),
+        ("file://elsewhere/etc/hostname", "names the machine"),
+        ("/etc/hostname", "outside"),
+        ("../secret.jsonl", "outside"),
+        ("", "name a file"),
+    ],
+)
+def test_a_message_may_name_no_other_list(source: str, told: str, tmp_path: Path) -> None:
+    settings = Settings(file_roots=(tmp_path / "in",), sources=("https://data.example/lists",))
+    assert spec_of("https://data.example/lists/a.jsonl", None, settings).apart
+    with pytest.raises(InputError, match=told):
+        spec_of(source, None, settings)
+
+
+@pytest.mark.parametrize("beginning", ["data.example/", "https://", "file:///data/", "/data"])
+def test_sources_are_beginnings_of_addresses(beginning: str) -> None:
+    with pytest.raises(ConfigurationError, match="no beginning of an address"):
+        load(sources=(beginning,))
