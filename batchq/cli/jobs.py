@@ -75,16 +75,20 @@ def watch_command(job_id: str, as_json: bool) -> int:
 @json_option
 def list_command(state: str | None, limit: int | None, as_json: bool) -> None:
     """List jobs, newest first."""
+    from contextlib import suppress
     from itertools import islice
 
     from batchq.cli import opening, say
+    from batchq.errors import NotFound
     from batchq.flow.status import completed
     from batchq.store.job_record import NewerJob
 
     def document(job: JobRecord | NewerJob) -> JsonObject:
         if isinstance(job, NewerJob):
             return {"id": job.id, "state": None, "error": job.why}
-        return completed(client.walk, job).to_json()
+        with suppress(NotFound):  # deleted since it was listed
+            job = completed(client.walk, job)
+        return job.to_json()
 
     def row(job: JobRecord | NewerJob) -> tuple[str, ...]:
         if isinstance(job, NewerJob):

@@ -19,7 +19,7 @@ from batchq.cli.progress import Progress, progress
 from batchq.cli.submitting import STDIN, files_mode, open_input, tell_accepted, tell_input, unserved_queues
 from batchq.core.lifecycle import ENDED, JobState
 from batchq.core.wording import count
-from batchq.errors import Conflict, InputError
+from batchq.errors import Conflict, InputError, NotFound
 
 if TYPE_CHECKING:
     from batchq.client import Client
@@ -361,7 +361,10 @@ def _tell_of_others(client: Client, job_id: str, queues: list[str], project: str
     """On a server of several, say that our workers take their turn at others' jobs (docs/decisions/0007)."""
     others = 0
     for record in client.walk.jobs.unfinished():
-        spec = client.walk.spec(record.id)
+        try:
+            spec = client.walk.spec(record.id)
+        except NotFound:
+            continue  # deleted meanwhile
         others += record.id != job_id and any(
             client.settings.queue_of(lane.operation) in queues and spec.project_of(lane) in (None, project)
             for lane in spec.lanes
