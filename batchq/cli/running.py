@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from batchq.cli.progress import Progress, progress
 from batchq.cli.submitting import STDIN, files_mode, open_input, tell_accepted, tell_input, unserved_queues
 from batchq.core.lifecycle import ENDED, JobState
 from batchq.core.wording import count
-from batchq.errors import Conflict, InputError, NotFound
+from batchq.errors import BatchqError, Conflict, InputError, NotFound
 
 if TYPE_CHECKING:
     from batchq.client import Client
@@ -53,6 +53,7 @@ class RunRequest:
 class _Around:
     """What runs beside the job on this machine, ended with it."""
 
+    client: Client
     emulator: LocalEmulator | None = None
     workers: LocalWorkers | None = None
     roots: list[str] = field(default_factory=list)  # folders whose files the workers may read
@@ -80,7 +81,7 @@ def run(request: RunRequest) -> int:
         opening.tell_place(found)
         if reading is not None:
             tell_input(reading)
-        with _client(found) as client, _around() as around:
+        with _client(found) as client, _around(client) as around:
             workers = _worker_count(request, found)
             project = _give_provider(request, reading, around, workers, found)
             job_id = _job(request, client, found, reading, around, workers, project)
@@ -399,9 +400,9 @@ def _write(client: Client, job_id: str, destination: Destination) -> str | None:
 
 
 @contextmanager
-def _around() -> Iterator[_Around]:
+def _around(client: Client) -> Iterator[_Around]:
     """Ends workers and emulator whatever happens: gently, and at once on a second signal."""
-    around = _Around()
+    around = _Around(client)
     try:
         yield around
     finally:
@@ -414,6 +415,7 @@ def _end(around: _Around) -> None:
         if around.workers is not None:
             around.workers.end()
             around.workers.wait()
+            _recall(around.client)
     except (KeyboardInterrupt, ending.Terminated) as again:
         interrupted = again
     for number in (signal.SIGINT, signal.SIGTERM):  # a third one must not leave anything behind
@@ -424,6 +426,14 @@ def _end(around: _Around) -> None:
         around.emulator.end()
     if interrupted is not None:
         raise interrupted
+
+
+def _recall(client: Client) -> None:
+    """What went out to our workers and was not begun is pending again, unless others are there to take it."""
+    from batchq.flow.heal import recall
+
+    with suppress(BatchqError):  # the store is away: the next sweeper does it in its time
+        recall(client.walk)
 
 
 def check_request(request: RunRequest) -> None:

@@ -17,12 +17,14 @@ from batchq.flow.letters import feed
 from batchq.flow.walk import Walk
 from batchq.store.fleet import Weather
 from batchq.store.job_record import JobSpec
+from batchq.store.leases import Healed
 
 log = logging.getLogger("batchq")
 
 JOBS_A_ROUND = 200
 ASLEEP_MS = 30_000  # between looks at a job that only an event can move
 SUBMITTER_STALE_MS = 30_000
+AT_ONCE = -1  # for heal: every message that is out counts as lost
 REMEMBER_DEAD_MS = 600_000  # so that `batchq workers` can still tell of them
 
 
@@ -54,6 +56,20 @@ def sweep(walk: Walk) -> bool:
         if pause_ms is not None:
             walk.jobs.check_again(job_id, pause_ms)
     return True
+
+
+def recall(walk: Walk) -> None:
+    """Have what is out on queues that nobody consumes any more pending again: no worker is there to take it."""
+    this = _look_around(walk)
+    served = {queue for beat in walk.fleet.alive(int(walk.settings.lease_s * 1000)) for queue in beat.queues}
+    for record in walk.jobs.unfinished():
+        try:
+            spec = walk.spec(record.id)
+        except (NotFound, NewerData):
+            continue  # deleted meanwhile
+        queues = {walk.settings.operation(lane.operation).queue or lane.operation for lane in spec.lanes}
+        if not queues & served:
+            _heal(walk, spec, this, undelivered_ms=AT_ONCE)
 
 
 def _look_around(walk: Walk) -> Round:
@@ -103,15 +119,7 @@ def _sweep_job(walk: Walk, job_id: str, this: Round) -> int | None:
         and state is not JobState.CANCELLED
     ):
         _pass_deadline(walk, spec)
-    healed = walk.items.heal(
-        spec,
-        alive=this.alive,
-        grace_until_ms=this.weather.grace_until_ms,
-        lease_ms=int(walk.settings.lease_s * 1000),
-        lease_max_ms=int(max(walk.settings.lease_max_s(lane.operation) for lane in spec.lanes) * 1000),
-        undelivered_ms=int(walk.settings.undelivered_s * 1000),
-        max_crashes=walk.settings.max_crashes,
-    )
+    healed = _heal(walk, spec, this, undelivered_ms=int(walk.settings.undelivered_s * 1000))
     if healed.back or healed.poisoned:
         log.warning(
             "job %s: %d items brought back, %d set aside, %d calls lost",
@@ -129,6 +137,18 @@ def _sweep_job(walk: Walk, job_id: str, this: Round) -> int | None:
         return None
     feed(walk, job_id)
     return pause_ms
+
+
+def _heal(walk: Walk, spec: JobSpec, this: Round, *, undelivered_ms: int) -> Healed:
+    return walk.items.heal(
+        spec,
+        alive=this.alive,
+        grace_until_ms=this.weather.grace_until_ms,
+        lease_ms=int(walk.settings.lease_s * 1000),
+        lease_max_ms=int(max(walk.settings.lease_max_s(lane.operation) for lane in spec.lanes) * 1000),
+        undelivered_ms=undelivered_ms,
+        max_crashes=walk.settings.max_crashes,
+    )
 
 
 def _pass_deadline(walk: Walk, spec: JobSpec) -> None:

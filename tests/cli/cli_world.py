@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +17,13 @@ from typing import Any
 import psutil
 
 BATCHQ = (sys.executable, "-c", "import sys; from batchq.cli import main; sys.exit(main())")
+ON_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from batchq.cli import main
+sys.exit(main())
+"""
 HERE = Path(__file__).parent
 _numbers = itertools.count(1)
 
@@ -56,6 +65,11 @@ class House:
         process = Process(
             self.folder, arguments, {**(self._outside or os.environ), **self.environ, **environ}
         )
+        self._processes.append(process)
+        return process
+
+    def start_on_a_terminal(self, *arguments: str) -> OnTerminal:
+        process = OnTerminal(self.folder, arguments, {**(self._outside or os.environ), **self.environ})
         self._processes.append(process)
         return process
 
@@ -145,3 +159,36 @@ class Process:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+
+class OnTerminal(Process):
+    """One `batchq` process in the foreground of a terminal of its own: Ctrl-C reaches its whole process group."""
+
+    def __init__(self, folder: Path, arguments: tuple[str, ...], environ: dict[str, str]) -> None:
+        self._keys, terminal = os.openpty()
+        self._shown = b""
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", ON_TERMINAL, *arguments],
+            cwd=folder,
+            env=environ,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+        )
+        os.close(terminal)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    @property
+    def err(self) -> str:
+        """What the terminal showed so far."""
+        return self._shown.decode(errors="replace")
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._keys, keys)
+
+    def _read(self) -> None:
+        """To the end: who writes to a terminal that nobody reads comes to a halt."""
+        with contextlib.suppress(OSError):  # EIO: nobody has it open any more
+            while part := os.read(self._keys, 65_536):
+                self._shown += part
+        os.close(self._keys)

@@ -6,6 +6,7 @@ A session of workers takes seconds to begin and to end, most of them waiting, so
 from __future__ import annotations
 
 import json
+import re
 import signal
 
 from cli_world import House, wait_until
@@ -92,6 +93,28 @@ def test_ctrl_c_lets_calls_end_and_the_same_command_goes_on_with_the_job(house: 
     assert "3 succeeded" in second.err
     assert house.marks("began-*") == 3, "an item was called twice"
     assert len((house.folder / "out.jsonl").read_text().splitlines()) == 3
+
+
+@scene
+def test_ctrl_c_on_a_terminal_gives_back_all_that_was_not_begun(house: House) -> None:
+    house.file("words.txt", "".join(f"{number}\n" for number in range(300)))
+    run = house.start_on_a_terminal("run", "words.txt", "--operation", "gated")
+    job_id = wait_until(lambda: re.search(r"job (\S+): 300 items", run.err))[1]
+    wait_until(lambda: house.marks("began-*"))
+    wait_until(
+        lambda: house.run("status", job_id, "--json").json["processing"] > 100
+    )  # more than there are slots
+
+    run.type(b"\x03")
+    run.says("go on with the job")
+    house.opened()
+
+    assert run.wait() == 130, run.err
+    begun = house.marks("began-*")
+    record = house.run("status", job_id, "--json").json
+    assert (record["processing"], record["succeeded"]) == (0, begun), "items are left in flight"
+    assert record["pending"] == 300 - begun
+    assert house.left_behind() == []
 
 
 @scene

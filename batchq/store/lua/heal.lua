@@ -13,7 +13,8 @@
 -- ARGV[5]   grace_until  ms; before it no lease is taken from an owner for its silence
 -- ARGV[6]   lease_ms  a silent owner loses leases older than this
 -- ARGV[7]   lease_max_ms  nobody keeps a lease longer than this
--- ARGV[8]   undelivered_ms  a message not claimed for so long is lost; doubled for each time the item was lost
+-- ARGV[8]   undelivered_ms  a message not claimed for so long is lost; doubled for each time the item was lost;
+--           -1: nobody is there to take any
 -- ARGV[9]   max_crashes  deaths under an item that make it poison
 -- ARGV[10]  poison   outcome of a poisoned item, with %d for its attempts and %s for its history
 -- ARGV[11]  letter_limit  dead letters that wait in the outbox at most; 0: none are fed to the queue
@@ -89,7 +90,11 @@ for i = 1, #scan[2], 2 do
     local silent = not alive[entry.owner] and age > lease_ms and now >= grace_until
     if silent or age > lease_max_ms then abandoned(pos, entry) end
   elseif entry.ticket ~= "0" and entry.due > 0 then
-    if now - (dark - entry.dark) > entry.due + RETRY_LATE_MS then bring_back(pos, entry, now) end
+    if undelivered_ms < 0 or now - (dark - entry.dark) > entry.due + RETRY_LATE_MS then
+      bring_back(pos, entry, math.max(now, entry.due))
+    end
+  elseif entry.ticket ~= "0" and undelivered_ms < 0 then
+    bring_back(pos, entry, now)
   elseif entry.ticket ~= "0" and age > undelivered_ms * 2 ^ math.min(entry.undelivered, 12) then
     entry.undelivered = entry.undelivered + 1
     bring_back(pos, entry, now)
