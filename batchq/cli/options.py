@@ -24,11 +24,25 @@ if TYPE_CHECKING:
 
 Function = Callable[..., Any]
 
+
+def filled(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A click callback: an unset variable of a script must not pass for a value."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("it is empty: give a value, or leave the option out", ctx=ctx, param=param)
+    return value
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 job_argument = click.argument("job_id", metavar="JOB")
-out_option = click.option("-o", "--out", metavar="OUT", help="Results file; form by its suffix; - is stdout.")
+out_option = click.option(
+    "-o", "--out", metavar="OUT", callback=filled, help="Results file; form by its suffix; - is stdout."
+)
 format_option = click.option(
-    "--format", "form", metavar="FORM", help="jsonl, json, csv or parquet, whatever OUT is called."
+    "--format",
+    "form",
+    metavar="FORM",
+    callback=filled,
+    help="jsonl, json, csv or parquet, whatever OUT is called.",
 )
 
 INPUT_FORMATS = "gemini, openai, batchq, csv, parquet, text or files"
@@ -200,8 +214,14 @@ def read_deadline(text: str) -> float:
 
 
 _JOB_OPTIONS = (
-    click.option("--operation", default="generate", show_default=True, help="What is done to each item."),
-    click.option("--model", metavar="NAME", help="Model; default: the operation's."),
+    click.option(
+        "--operation",
+        default="generate",
+        show_default=True,
+        callback=filled,
+        help="What is done to each item.",
+    ),
+    click.option("--model", metavar="NAME", callback=filled, help="Model; default: the operation's."),
     click.option(
         "--prompt",
         metavar="TEMPLATE",
@@ -219,10 +239,16 @@ _JOB_OPTIONS = (
         callback=_named_values,
         help="A field of GenerateContentConfig, such as temperature=0.2; may be repeated.",
     ),
-    click.option("--input-format", metavar="FORM", help=f"{INPUT_FORMATS}; default: by suffix."),
-    click.option("--id-field", metavar="NAME", help="Field or column that holds the ids."),
-    click.option("--glob", metavar="PATTERN", help="Which files of a folder, such as '*.png'."),
-    click.option("--query", metavar="SQL", help="What to read of a database URL: a row is an item."),
+    click.option(
+        "--input-format", metavar="FORM", callback=filled, help=f"{INPUT_FORMATS}; default: by suffix."
+    ),
+    click.option("--id-field", metavar="NAME", callback=filled, help="Field or column that holds the ids."),
+    click.option(
+        "--glob", metavar="PATTERN", callback=filled, help="Which files of a folder, such as '*.png'."
+    ),
+    click.option(
+        "--query", metavar="SQL", callback=filled, help="What to read of a database URL: a row is an item."
+    ),
     click.option(
         "--files",
         type=click.Choice(["auto", "path", "inline"]),
@@ -242,7 +268,9 @@ _JOB_OPTIONS = (
     click.option(
         "--priority", type=click.IntRange(1, 10), metavar="1-10", help="Weight beside other jobs (5)."
     ),
-    click.option("--idempotency-key", metavar="KEY", help="The same key gives the same job."),
+    click.option(
+        "--idempotency-key", metavar="KEY", callback=filled, help="The same key gives the same job."
+    ),
     click.option(
         "--deadline",
         metavar="WHEN",

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from batchq.cli.options import JobOptions, format_option, job_options, json_option, out_option
+from batchq.cli.options import JobOptions, filled, format_option, job_options, json_option, out_option
 
 EXAMPLES = """\b
 Examples:
@@ -33,7 +33,7 @@ Ctrl-C lets calls under way end and keeps the job: --resume, or the same command
     help="Local workers; default: 1 on the embedded server, 0 on a configured one.",
 )
 @click.option("--new", is_flag=True, help="A new job, also where the same one is unfinished.")
-@click.option("--resume", metavar="JOB", help="Go on with a stored job; no INPUT is read.")
+@click.option("--resume", metavar="JOB", callback=filled, help="Go on with a stored job; no INPUT is read.")
 @job_options
 @json_option
 def run_command(asked: JobOptions, **given: Any) -> int:

@@ -70,6 +70,10 @@ def test_what_is_not_built_is_not_shown() -> None:
         (["run", "x.txt", "--resume", "job"], "leave one of them out"),
         (["run", "x.txt", "-o", "-", "--json"], "both want standard output"),
         (["submit"], "Missing argument"),
+        (["submit", "x.txt", "--idempotency-key", ""], "'--idempotency-key': it is empty"),
+        (["submit", "x.txt", "--model", " "], "'--model': it is empty"),
+        (["run", "x.txt", "-o", ""], "'--out': it is empty"),
+        (["results", "job", "-o", ""], "'--out': it is empty"),
     ],
 )
 def test_usage_errors_end_with_2(arguments: list[str], told: str, capfd: pytest.CaptureFixture[str]) -> None:
