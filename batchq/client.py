@@ -17,12 +17,12 @@ from batchq import wiring
 from batchq.core.forks import whole_before_fork
 from batchq.core.lifecycle import ENDED, HoldCause, ItemState, JobState
 from batchq.core.records import DeadLetter, Item, JobRecord, JobStatus, Result
-from batchq.errors import Complaint, StoreUnavailable, WaitTimeout
+from batchq.errors import Complaint, InputError, StoreUnavailable, WaitTimeout
 from batchq.flow.cancel import cancel, delete
 from batchq.flow.quotas import Quotas
 from batchq.flow.redrive import Choice, Filters, dead_letters, purge, redrive
 from batchq.flow.status import completed
-from batchq.flow.submission import Accepted, FilesMode, Submission
+from batchq.flow.submission import ARGUMENTS, Accepted, FilesMode, Submission, check_arguments
 from batchq.flow.submit import submit
 from batchq.flow.walk import Walk
 from batchq.formats.given import Rows, given_items
@@ -134,6 +134,24 @@ class Client:
         first where this process has a key. Raises InputError, Conflict, NotEnoughMemory, StoreUnavailable,
         Fatal; nothing is stored then.
         """
+        check_arguments(
+            {
+                "operation": operation,
+                "model": model,
+                "options": options,
+                "schema": schema,
+                "prompt": prompt,
+                "job_id": job_id,
+                "idempotency_key": idempotency_key,
+                "priority": priority,
+                "rpm": rpm,
+                "tpm": tpm,
+                "concurrency": concurrency,
+                "deadline": deadline,
+                "metadata": metadata,
+                "retention_s": retention_s,
+            }
+        )
         submission = Submission(
             operation=operation,
             model=model,
@@ -152,7 +170,10 @@ class Client:
             strict=strict,
             skip_bad=skip_bad,
         )
-        accepted = self.accept(submission, given_items(items, prompt), preflight=preflight)
+        try:
+            accepted = self.accept(submission, given_items(items, prompt), preflight=preflight)
+        except InputError as exc:
+            raise exc.for_programs((*ARGUMENTS, "files", "strict", "skip_bad")) from exc.__cause__
         return Job(self, accepted.job_id)
 
     def accept(

@@ -19,8 +19,9 @@ BatchqError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,6 +60,24 @@ class InputError(BatchqError):
         if self.count > len(self.complaints) > 0:
             lines.append(f"  … and {self.count - len(self.complaints)} more")
         super().__init__("\n".join(lines))
+        self._message = message
+
+    def for_programs(self, arguments: Collection[str]) -> InputError:
+        """The same, with the names of arguments for those of options: `--skip-bad` is `skip_bad` in Python."""
+
+        def said(text: str) -> str:
+            return _OPTION.sub(lambda found: _argument(found, arguments), text)
+
+        complaints = [replace(one, problem=said(one.problem)) for one in self.complaints]
+        return InputError(said(self._message), complaints, self.count)
+
+
+_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)( (?='))?")
+
+
+def _argument(found: re.Match[str], arguments: Collection[str]) -> str:
+    name = found[1].replace("-", "_")
+    return name + ("=" if found[2] else "") if name in arguments else found[0]
 
 
 class NotFound(BatchqError):

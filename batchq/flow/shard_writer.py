@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from batchq.core.idset import IdSet
 from batchq.core.lifecycle import ItemByte, ItemState
 from batchq.core.records import ErrorInfo, FileRef, Item, Outcome
-from batchq.errors import BatchqError, Complaint, InputError, NotEnoughMemory
+from batchq.errors import BatchqError, Complaint, ConfigurationError, InputError, NotEnoughMemory
 from batchq.flow.submission import Submission
 from batchq.flow.walk import Walk
 from batchq.formats import files, row_id
@@ -70,18 +70,22 @@ class ShardWriter:
         self._memory_checked = 0.0
         self._unchecked = 0  # bytes written since
 
-    def double(self, item: Item) -> Complaint | None:
-        first = self._ids.add(item.id, self.total + 1)
-        if first is None:
-            return None
-        place = item.place or f"item {self.total + 1}"
-        return Complaint(
-            place, f"id {item.id!r} stands already at item {first}: ids must differ", self.total + 1
-        )
+    def fault(self, item: Item) -> Complaint | None:
+        """How the item breaks the list: its id stands twice, or its operation is not known."""
+        place, row = item.place or f"item {self.total + 1}", self.total + 1
+        first = self._ids.add(item.id, row)
+        if first is not None:
+            return Complaint(place, f"id {item.id!r} stands already at item {first}: ids must differ", row)
+        if item.operation is not None:
+            try:
+                self._walk.operation(item.operation)
+            except ConfigurationError as exc:
+                return Complaint(place, str(exc), row)
+        return None
 
     def add(self, item: Item) -> Complaint | None:
         """Store one item; a complaint when it breaks the list."""
-        complaint = self.double(item)
+        complaint = self.fault(item)
         if complaint is not None:
             return complaint
         self._put(item, self._open(item))
@@ -156,7 +160,7 @@ class ShardWriter:
             if isinstance(ref, ErrorInfo):
                 return _kept(item.input), ref
             stored["file"] = ref.wire()
-        message = self._walk.operation(shard.lane.operation).check(stored)
+        message = self._walk.operation(shard.lane.operation).check(stored, shard.lane.model)
         return stored, ErrorInfo(0, "INVALID_INPUT", message) if message is not None else None
 
     def _file(self, raw: object) -> FileRef | ErrorInfo:

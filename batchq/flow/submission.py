@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from batchq.core.records import JsonObject
-from batchq.errors import Complaint
+from batchq.errors import Complaint, InputError
 
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 FilesMode = Literal["path", "inline"]
+
+_TEXT, _NUMBER, _WHOLE, _OBJECT = "a text", "a number", "a whole number", "an object"
+ARGUMENTS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "operation": (str, _TEXT),
+    "model": (str, _TEXT),
+    "options": (Mapping, _OBJECT),
+    "schema": (Mapping, _OBJECT),
+    "prompt": (str, _TEXT),
+    "source": (str, _TEXT),  # of a message: the list's address
+    "job_id": (str, _TEXT),
+    "idempotency_key": (str, _TEXT),
+    "priority": (int, _WHOLE),
+    "rpm": (int, _WHOLE),
+    "tpm": (int, _WHOLE),
+    "concurrency": (int, _WHOLE),
+    "deadline": ((int, float), _NUMBER),
+    "metadata": (Mapping, _OBJECT),
+    "retention_s": ((int, float), _NUMBER),
+}
+_FILLED = ("operation", "model", "idempotency_key")  # an unset variable of a script must not pass for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +58,32 @@ class Submission:
     skip_bad: bool = False  # lines that break the list become failed items
     project: str | None = None  # the only one whose workers may ask its models; None: whichever
     source: str = ""  # what the user named, for lists and messages
+
+
+def check_arguments(given: Mapping[str, Any]) -> None:
+    """What programs give may be anything. Raises InputError that names the argument; None is none given."""
+    for name, value in given.items():
+        if value is None:
+            continue
+        kind, words = ARGUMENTS[name]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise InputError(f"{name} must be {words}, not {type(value).__name__}")
+        if isinstance(value, str) and name in _FILLED and not value.strip():
+            raise InputError(f"{name} is empty: give one, or leave it out")
+        if isinstance(value, Mapping):
+            _check_json(name, value)
+        if isinstance(value, int | float) and not math.isfinite(value):
+            raise InputError(f"{name} must be a finite number of seconds, not {value}")
+    retention_s = given.get("retention_s")
+    if retention_s is not None and retention_s <= 0:
+        raise InputError(f"retention_s {retention_s:g} must be above 0: leave it out for the setting's")
+
+
+def _check_json(name: str, value: Mapping[str, Any]) -> None:
+    try:
+        json.dumps(dict(value), ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InputError(f"{name} cannot be written as JSON: {exc}") from None
 
 
 @dataclass(frozen=True, slots=True)

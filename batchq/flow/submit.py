@@ -140,7 +140,7 @@ def _pour(
         if isinstance(row, Complaint):
             complaint: Complaint | None = row
         else:
-            complaint = writer.add(row) if not broken else writer.double(row)
+            complaint = writer.add(row) if not broken else writer.fault(row)
         if complaint is not None:
             if writer.submission.skip_bad:
                 writer.add_bad_line(complaint)

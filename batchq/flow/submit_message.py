@@ -7,7 +7,6 @@ so that a message delivered twice makes one job.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from batchq.core.records import ErrorInfo, Item
 from batchq.errors import Complaint, ConfigurationError, InputError, NotEnoughMemory, ProviderError
 from batchq.flow.message_source import spec_of
 from batchq.flow.patience import patiently
-from batchq.flow.submission import Submission
+from batchq.flow.submission import ARGUMENTS, Submission, check_arguments
 from batchq.flow.submit import submit
 from batchq.flow.walk import Walk
 from batchq.formats import masked, read
@@ -30,24 +29,8 @@ MAX_ITEMS = 1_000
 MAX_BYTES = 4_000_000  # as JSON
 TASK_KEY = "celery task "  # before a task id that serves as the key
 
-_TEXT, _NUMBER, _WHOLE, _OBJECT = "a text", "a number", "a whole number", "an object"
-_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
-    "operation": (str, _TEXT),
-    "model": (str, _TEXT),
-    "options": (Mapping, _OBJECT),
-    "schema": (Mapping, _OBJECT),
-    "prompt": (str, _TEXT),
-    "source": (str, _TEXT),
-    "job_id": (str, _TEXT),
-    "idempotency_key": (str, _TEXT),
-    "priority": (int, _WHOLE),
-    "rpm": (int, _WHOLE),
-    "tpm": (int, _WHOLE),
-    "concurrency": (int, _WHOLE),
-    "deadline": ((int, float), _NUMBER),
-    "metadata": (Mapping, _OBJECT),
-}
-KNOWN = ("items", *_KINDS)
+TAKEN = tuple(name for name in ARGUMENTS if name != "retention_s")  # the workers' own setting decides on that
+KNOWN = ("items", *TAKEN)
 
 
 def submit_message(
@@ -83,17 +66,10 @@ def submit_message(
 
 
 def _check(payload: Mapping[str, Any]) -> None:
-    for name, value in payload.items():
+    for name in payload:
         if name not in KNOWN:
             raise InputError(f"unknown argument {shown(name)}{meant(name, KNOWN)} Known: {listed(KNOWN)}")
-        if value is None or name == "items":
-            continue
-        kind, words = _KINDS[name]
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise InputError(f"{name} must be {words}, not {type(value).__name__}")
-    deadline = payload.get("deadline")
-    if deadline is not None and not math.isfinite(deadline):
-        raise InputError("deadline must be Unix seconds")
+    check_arguments({name: payload[name] for name in TAKEN if name in payload})
     if payload.get("source") is None:
         _check_size(payload)
     elif payload.get("items") is not None:
@@ -115,7 +91,7 @@ def _check_size(payload: Mapping[str, Any]) -> None:
 
 
 def _submission(payload: Mapping[str, Any], task_id: str, retention_ms: int) -> Submission:
-    given = {name: value for name, value in payload.items() if name in _KINDS and value is not None}
+    given = {name: value for name, value in payload.items() if name in TAKEN and value is not None}
     given.pop("prompt", None)
     if "source" in given:
         given["source"] = masked(given["source"])

@@ -42,8 +42,8 @@ class Operation(Protocol):
     default_model: str | None  # None: the operation takes no model, and no quota of one
     needs_provider: bool  # asks Gemini, so key and model are checked before anything is stored
 
-    def check(self, input: Mapping[str, Any]) -> str | None:
-        """Say what is wrong with an item's input before it is stored, or None.
+    def check(self, input: Mapping[str, Any], model: str | None) -> str | None:
+        """Say what is wrong with an item's input before it is stored, or None. `model` is the item's.
 
         Called at submit; no I/O. A file has been checked by then (`input["file"]` is a FileRef's wire form).
         """

@@ -26,10 +26,10 @@ class Extract(Generate):
 
     name = "extract"
 
-    def check(self, input: Mapping[str, Any]) -> str | None:
+    def check(self, input: Mapping[str, Any], model: str | None) -> str | None:
         if not ("file" in input or "text" in input):
             return "nothing to extract from: give file or text"
-        return super().check(input)
+        return super().check(input, model)
 
     def check_job(self, options: Mapping[str, Any], schema: Mapping[str, Any] | None) -> str | None:
         if schema is None:

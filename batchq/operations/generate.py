@@ -32,7 +32,7 @@ class Generate:
 
     # Before anything is stored ------------------------------------------------------------------------
 
-    def check(self, input: Mapping[str, Any]) -> str | None:
+    def check(self, input: Mapping[str, Any], model: str | None) -> str | None:
         kinds = [kind for kind in KINDS if kind in input]
         if not kinds:
             return f"nothing to send: give one of {', '.join(KINDS)}"
@@ -40,10 +40,13 @@ class Generate:
         if unknown:
             return f"unknown field {unknown[0]!r}: an input has one of {', '.join(KINDS)}"
         if kinds[0] == PROMPT and len(kinds) == 2 and kinds[1] in ("text", "file"):
-            return _bad_text(input[PROMPT], PROMPT) or self.check({kinds[1]: input[kinds[1]]})
+            return _bad_text(input[PROMPT], PROMPT) or self.check({kinds[1]: input[kinds[1]]}, model)
         if len(kinds) > 1:
             return f"{' and '.join(kinds)} do not go together: give one of them"
-        return _CHECKS[kinds[0]](input[kinds[0]])
+        problem = _CHECKS[kinds[0]](input[kinds[0]])
+        if problem is None and kinds[0] == "request":
+            problem = _other_model(input["request"], model or MODEL)
+        return problem
 
     def check_job(self, options: Mapping[str, Any], schema: Mapping[str, Any] | None) -> str | None:
         problem = check_options(options)
@@ -128,10 +131,17 @@ def _of_request(raw: Mapping[str, Any], model: str) -> tuple[list[Mapping[str, A
     from batchq.providers.gemini.requests import parse_request
 
     request = parse_request(raw)
-    named = raw.get("model")
-    if named and _bare(str(named)) != _bare(model):
-        raise ValueError(f"the request names model {named}, but the job runs {model}: submit it apart")
+    problem = _other_model(raw, model)
+    if problem is not None:
+        raise ValueError(problem)
     return list(request.contents), dict(request.config)
+
+
+def _other_model(raw: Mapping[str, Any], model: str) -> str | None:
+    named = raw.get("model")
+    if not named or _bare(str(named)) == _bare(model):
+        return None
+    return f"the request names model {named}, but the job runs {model}: submit it apart"
 
 
 def _of_messages(messages: list[Mapping[str, str]]) -> tuple[list[Mapping[str, Any]], JsonObject]:

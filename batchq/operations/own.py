@@ -37,7 +37,11 @@ class Own:
         self._check = check
         self._takes_call = _takes_call(function, self.where)
 
-    def check(self, input: Mapping[str, Any]) -> str | None:
+    def check(
+        self,
+        input: Mapping[str, Any],
+        model: str | None,  # noqa: ARG002
+    ) -> str | None:
         return self._check(input) if self._check else None
 
     def check_job(

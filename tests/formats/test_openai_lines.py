@@ -36,7 +36,7 @@ def request(inputs: Inputs, body: Any, url: str = CHAT) -> dict[str, Any]:
     """What is asked, which the operation takes as it is."""
     made = item(inputs, body, url)
     assert made.problem is None, made.problem
-    assert Generate(no_provider).check(made.input) is None
+    assert Generate(no_provider).check(made.input, None) is None
     asked: dict[str, Any] = made.input["request"]
     return asked
 

@@ -55,7 +55,7 @@ def response(text: str | None = "fine", reason: str | None = "STOP", **more: Any
     ],
 )
 def test_every_documented_form_of_input_is_taken(input: dict[str, Any]) -> None:
-    assert GENERATE.check(input) is None
+    assert GENERATE.check(input, None) is None
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_every_documented_form_of_input_is_taken(input: dict[str, Any]) -> None:
     ],
 )
 def test_a_bad_input_is_refused_with_a_message_that_names_the_field(input: dict[str, Any], says: str) -> None:
-    assert says in (GENERATE.check(input) or "nothing")
+    assert says in (GENERATE.check(input, None) or "nothing")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_schema_is_asked_for_as_json_schema_which_takes_free_form_objects() ->
 
 
 def test_extract_needs_a_document_and_a_schema_and_brings_its_own_instruction() -> None:
-    assert "give file or text" in (EXTRACT.check({"prompt": "x"}) or "")
+    assert "give file or text" in (EXTRACT.check({"prompt": "x"}, None) or "")
     assert "needs a schema" in (EXTRACT.check_job({}, None) or "")
     assert EXTRACT.check_job({"prompt": "my own"}, SCHEMA) is None
     request = sent(EXTRACT, input={"file": {"name": "a.txt"}}, blob=Blob("a.txt", b"Total 5"), schema=SCHEMA)

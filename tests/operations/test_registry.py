@@ -184,7 +184,7 @@ def test_modules_are_loaded_and_bring_their_operations(
     registry.load(["own_fine"])
     registry.load(["own_fine"])
     assert run("twice", {"n": 4}).data == 8
-    assert registry.get("twice").check({}) == "n is missing"
+    assert registry.get("twice").check({}, None) == "n is missing"
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_checking_needs_neither_a_provider_nor_google_genai() -> None:
         "from batchq.operations import registry\n"
         "from batchq.providers.gemini import GeminiConfig, GeminiProvider\n"
         "o = registry.get('extract')\n"
-        "assert o.check({'file': 'a.png'}) is None\n"
+        "assert o.check({'file': 'a.png'}, None) is None\n"
         "assert o.check_job({'temperature': 0.1, 'prompt': 'p'}, {'type': 'object'}) is None\n"
         "GeminiProvider(GeminiConfig.from_env({'GEMINI_API_KEY': 'k'}))\n"
         "print([m for m in ('google.genai', 'httpx2', 'PIL') if m in sys.modules])\n"

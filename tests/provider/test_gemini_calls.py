@@ -111,7 +111,7 @@ def camel(name: str) -> str:
 def test_a_raw_request_arrives_with_every_field_in_either_spelling(serve: Serve, raw: dict[str, Any]) -> None:
     server, provider = serve(reply(ANSWER))
     operation = Generate(lambda: provider)
-    assert operation.check({"request": raw}) is None
+    assert operation.check({"request": raw}, None) is None
     operation.run(Call(item_id="i", input={"request": raw}, model=MODEL))
     # google-genai writes some names in snake_case, which the API reads as well
     assert [renamed(body, camel) for body in server.bodies] == [CAMEL]
@@ -126,7 +126,7 @@ def test_a_real_batch_file_goes_through_unchanged(serve: Serve) -> None:
     server, provider = serve(reply(ANSWER))
     operation = Generate(lambda: provider)
     for raw in requests:
-        assert operation.check({"request": raw}) is None
+        assert operation.check({"request": raw}, None) is None
         operation.run(Call(item_id="i", input={"request": raw}, model=MODEL))
     assert [{**body, "generationConfig": {}} for body in server.bodies] == [
         {**request, "generationConfig": {}} for request in requests

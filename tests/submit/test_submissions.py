@@ -20,6 +20,7 @@ from batchq.errors import Complaint
 from batchq.flow.heal import sweep
 from batchq.flow.submission import Submission
 from batchq.formats import InputSpec, read
+from batchq.formats.given import given_items
 from batchq.settings import Settings
 from batchq.store.database import Database
 from batchq.wiring import Place
@@ -92,6 +93,15 @@ def test_a_given_id_is_the_jobs_and_a_bad_one_is_refused(client: Client, databas
         ({"schema": {"type": "nonsense"}}, "schema"),
         ({"options": {"temperature": 9}}, "temperature"),
         ({"options": {"no_such_option": 1}}, "no_such_option"),
+        ({"options": "temperature"}, "options must be an object, not str"),
+        ({"deadline": "x"}, "deadline must be a number, not str"),
+        ({"deadline": float("nan")}, "deadline must be a finite number"),
+        ({"rpm": 1.5}, "rpm must be a whole number, not float"),
+        ({"metadata": {"x": object()}}, "metadata cannot be written as JSON"),
+        ({"metadata": {"x": float("inf")}}, "metadata cannot be written as JSON"),
+        ({"retention_s": -1}, "retention_s -1 must be above 0"),
+        ({"idempotency_key": ""}, "idempotency_key is empty"),
+        ({"model": " "}, "model is empty"),
     ],
 )
 def test_a_wrong_argument_is_refused_before_anything_is_stored(
@@ -141,7 +151,7 @@ def test_a_bad_item_fails_alone_before_any_call_and_strict_refuses_it(
     client: Client, database: Database
 ) -> None:
     rows = [("good", "prompt"), ("empty", "  "), {"id": "odd", "prompt": 5}]
-    with pytest.raises(InputError, match="--strict"):
+    with pytest.raises(InputError, match="sent and strict is set"):
         client.submit(rows, strict=True)
     assert left_behind(database) == []
     job = client.submit(rows)
@@ -151,6 +161,41 @@ def test_a_bad_item_fails_alone_before_any_call_and_strict_refuses_it(
         "empty": ItemState.FAILED,
         "odd": ItemState.FAILED,
     }
+
+
+def test_a_line_of_an_unknown_operation_is_named_and_nothing_is_stored(
+    client: Client, database: Database
+) -> None:
+    rows = [{"prompt": "a"}, {"prompt": "b", "operation": "summarise"}]
+    with pytest.raises(InputError, match="item 2: there is no operation 'summarise'") as refused:
+        client.submit(rows)
+    assert [complaint.place for complaint in refused.value.complaints] == ["item 2"]
+    assert left_behind(database) == []
+    assert client.submit(rows, skip_bad=True).status().errors == {"BAD_LINE": 1}
+
+
+def test_a_program_is_told_of_its_arguments_and_not_of_options(client: Client) -> None:
+    with pytest.raises(InputError) as refused:
+        client.submit([{"review": "fine"}, {"id": "a", "prompt": "p"}, {"id": "a", "prompt": "p"}])
+    assert "or use skip_bad\n" in str(refused.value)
+    assert "To make prompts of rows: prompt='{review}'" in str(refused.value)
+    with pytest.raises(InputError) as refused:
+        client.submit([{"text": "--strict"}], prompt="no field")
+    assert "prompt has no {field}" in str(refused.value)
+
+
+def test_a_request_for_another_model_than_the_jobs_fails_alone_and_is_listed(client: Client) -> None:
+    request = {"contents": [{"parts": [{"text": "Why?"}]}]}
+    rows = [
+        {"id": "same", "request": {**request, "model": "models/gemini-2.5-flash"}},
+        {"id": "none", "request": request},
+        {"id": "other", "request": {**request, "model": "models/gemini-2.5-pro"}},
+    ]
+    accepted = client.accept(Submission(model="gemini-2.5-flash"), given_items(rows, None), preflight=False)
+    assert [problem.place for problem in accepted.problems] == ["item 3"]
+    assert "names model models/gemini-2.5-pro, but the job runs gemini-2.5-flash" in str(accepted.problems[0])
+    record = client.status(accepted.job_id)
+    assert (record.failed, record.pending, record.requests) == (1, 2, 0)
 
 
 def test_nothing_in_it_is_an_error(client: Client, database: Database) -> None:
