@@ -26,7 +26,7 @@ from batchq.store.quotas import QuotaStore
 log = logging.getLogger("batchq")
 
 AHEAD_MS = 1_000  # how far ahead of now a block reaches
-PAUSE_S = 0.5  # between two draws of a busy quota, about: who always comes just after another finds nothing
+PAUSE_S = 0.6  # between two draws of a busy quota, about: who always comes just after another finds nothing
 QUICK_S = 0.02  # … of one that gives all that is asked at once
 USED_UP = 0.7  # part of a block's time after which the next one is drawn
 BLOCK = 500  # permits a draw at most
