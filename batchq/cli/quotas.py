@@ -196,4 +196,6 @@ def _state(view: QuotaView) -> str:
         return BINDINGS["paused"]
     if view.held_ms:
         return f"{BINDINGS.get(view.why, view.why)}, {duration(view.held_ms / 1000)} more"
+    if view.why:
+        return BINDINGS[view.why]
     return f"slowed to {view.slowed_rpm:,} a minute" if view.slowed_rpm else "open"

@@ -27,8 +27,10 @@ log = logging.getLogger("batchq")
 
 AHEAD_MS = 1_000  # how far ahead of now a block reaches
 PAUSE_S = 0.6  # between two draws of a busy quota, about: who always comes just after another finds nothing
+JITTER = (0.8, 1.2)
 QUICK_S = 0.02  # … of one that gives all that is asked at once
 USED_UP = 0.7  # part of a block's time after which the next one is drawn
+DRAWN_AHEAD_S = 0.2  # a fleet whose next slot lies so far ahead loses none while one worker pauses
 BLOCK = 500  # permits a draw at most
 SLICE_S = 0.25  # every wait ends in slices, so that a shutdown is noticed
 LONGEST_S = 1.0  # between two looks at a quota that is held: what a person changes is seen
@@ -253,7 +255,7 @@ class Gate:
         while (left := until - time.monotonic()) > 0:
             if self._wake.wait(min(SLICE_S, left)):
                 self._wake.clear()
-                if self._binding == "concurrency" or self._idle or left > PAUSE_S:
+                if self._binding == "concurrency" or self._idle or left > PAUSE_S * JITTER[1]:
                     time.sleep(min(left, QUICK_S / 2))
                     return
             if self._stopping() and self._news:
@@ -322,11 +324,22 @@ class Gate:
         if not granted.wait_ms:
             if self._idle:  # there were only news, and somebody may wait elsewhere for a call to end
                 return QUICK_S if self._flight_counts else PAUSE_S
-            last_s = granted.slots_ms[-1] / 1000 if granted.slots_ms else 0.0
-            return min(PAUSE_S, max(QUICK_S, USED_UP * last_s))  # before the last of them has gone
+            return self._after_block(granted.slots_ms)
         if granted.binding == "concurrency":
             return granted.wait_ms / 1000
-        return min(LONGEST_S, max(PAUSE_S * random.uniform(0.8, 1.2), granted.wait_ms / 1000))
+        return min(LONGEST_S, max(self._pause_s(), granted.wait_ms / 1000))
+
+    def _after_block(self, slots_ms: Sequence[int]) -> float:
+        """To the next draw where all was given that was asked: before the last of it has gone."""
+        if not slots_ms:
+            return QUICK_S
+        if slots_ms[0] >= DRAWN_AHEAD_S * 1000 and self._workers() > 1:
+            return self._pause_s()
+        return min(PAUSE_S, max(QUICK_S, USED_UP * slots_ms[-1] / 1000))
+
+    @staticmethod
+    def _pause_s() -> float:
+        return PAUSE_S * random.uniform(*JITTER)
 
     def _refuse_large(self, waiter: _Waiter, granted: Granted) -> None:
         """One whose upper estimate alone is too large is drawn as the whole minute. Under the lock."""

@@ -56,6 +56,18 @@ def test_use_limits_and_their_source_are_shown(client: Client, capsys: pytest.Ca
     assert (row["paused"], row["held_s"], row["why"]) == (False, 0, None)
 
 
+def test_an_open_breaker_is_told(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    draw(client, 1)
+    for _ in range(20):
+        client.walk.quotas.fail(NAME, 0)
+    assert main(["quotas"]) == 0
+    assert "the provider does not answer" in capsys.readouterr().out
+    client.quotas.resume(NAME)
+    client.walk.quotas.refuse(NAME, "hold", 0, QuotaLimits())
+    assert main(["quotas"]) == 0
+    assert "one call asks" not in capsys.readouterr().out, "resume closes it"
+
+
 def test_limits_are_set_reset_paused_and_resumed_by_the_models_name(
     client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
