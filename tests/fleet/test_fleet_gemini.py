@@ -145,8 +145,12 @@ def test_a_storm_of_429_holds_the_fleet_and_costs_no_attempt(
     fleet.start("gevent", 10)
     fleet.start("gevent", 10)
     eventually(lambda: len(client.fleet()) == 2)
-    gemini.configure(faults=("429:retry=0.5@0-3",))
-    job = client.submit(prompts(100))
+    gemini.configure(faults=("429:retry=0.5",))
+    job = client.submit(prompts(100), preflight=False)
+    eventually(lambda: gemini.stats()["rate_limited"] > 0)
+    first = gemini.stats()["uptime_s"]
+    eventually(lambda: gemini.stats()["uptime_s"] > first + 3)
+    gemini.configure(faults=())
     record = job.wait(90)
     assert (record.succeeded, record.retries) == (100, 0)
     assert record.rate_limited > 0
