@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 import time
 
+from celery.signals import after_setup_logger, after_setup_task_logger
 from kombu.utils import functional
 
 from batchq.dispatch import make_app
 from workers.bootsteps import Heart
 from workers.consumer import Orphans
+from workers.logs import tidy
 from workers.place import place, queues
 
 
@@ -23,6 +25,8 @@ def _wait_as_gevent_does() -> None:
 LONGEST_WAIT_S = 0.25  # for messages, between two looks at whether the worker is told to stop
 
 _wait_as_gevent_does()
+for signal in (after_setup_logger, after_setup_task_logger):
+    signal.connect(tidy)
 app = make_app(place.settings, queues, current=True)
 app.conf.broker_transport_options = {
     **app.conf.broker_transport_options,

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import gc
-import logging
 from typing import Any
 
 from celery import bootsteps
 from celery.signals import (
-    after_setup_logger,
-    after_setup_task_logger,
     worker_process_init,
     worker_process_shutdown,
     worker_shutdown,
@@ -17,11 +14,8 @@ from celery.signals import (
 )
 
 from batchq import wiring
-from batchq.core.discreet import Discreet
 from batchq.errors import ConfigurationError
-from batchq.flow import item_log
 from workers import life
-from workers.hidden import secrets_of
 from workers.place import place
 from workers.start import pool_name, refuse_or_warn
 
@@ -73,23 +67,6 @@ class Heart(bootsteps.StartStopStep):
 def _end(**_: Any) -> None:
     life.current().end()
     gc.freeze()  # the interpreter's last collection would look through every object there is: half a second
-
-
-@after_setup_task_logger.connect
-@after_setup_logger.connect
-def _quiet(logger: logging.Logger, **_: Any) -> None:
-    """Secrets are masked. Celery's two lines an item cost more than the item, and at DEBUG its pool quotes messages.
-
-    The waves' own line stays.
-    """
-
-    discreet = Discreet(secrets_of(place.settings))
-    for handler in logger.handlers:
-        handler.addFilter(discreet)
-    for name in ("celery.worker.strategy", "celery.app.trace", "celery.pool"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    if place.settings.log_items:  # whatever Celery's level, which is WARNING by default
-        logging.getLogger(item_log.LOGGER).setLevel(logging.INFO)
 
 
 def _stop_claiming(**_: Any) -> None:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import logging
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import bootsteps
+from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer, Tasks
 
 from workers.messages import fault_of, shown_name
 
 log = logging.getLogger("batchq")
+LONGEST_PAUSE_S = 3  # between two looks for a broker that is away
 RESTORE_S = 1.0  # between two looks at what dead workers left unacknowledged
 
 
@@ -50,13 +54,31 @@ drops = Drops()
 
 
 class GuardedConsumer(Consumer):
-    """Celery's consumer; what is wrong with a message costs that message and one line in the log."""
+    """Celery's consumer; what is wrong with a message costs that message and one line in the log.
+
+    Without gossip and mingle: workers know of each other by the store, and both cost traffic, a second at the start
+    and a traceback at each outage.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        alone = {"without_gossip": True, "without_mingle": True}
+        options["worker_options"] = {**(options.get("worker_options") or {}), **alone}
+        super().__init__(*args, **options)
+        # each outage would bring Celery's advice about a setting of its next major release
+        warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 
     @property
     def broken(self) -> tuple[type[Exception], ...]:
         """What a lost connection raises: the worker reconnects then."""
         connection: Any = vars(self)
         return (*connection["connection_errors"], *connection["channel_errors"])
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Stock Celery looks for a lost broker less and less often, up to each 30 s."""
+        conn.ensure_connection = partial(
+            conn.ensure_connection, interval_step=1, interval_max=LONGEST_PAUSE_S
+        )
+        return super().ensure_connected(conn)
 
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
         handle = super().create_task_handler(*args, **options)

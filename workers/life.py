@@ -111,19 +111,24 @@ class Life:
 
     def _every(self, pause_s: float, what: Callable[[], object], name: str) -> None:
         def run() -> None:
+            fails = False
             while not self._ended.wait(pause_s):
-                self._try(what)
+                fails = not self._try(what, again=fails)
 
         threading.Thread(target=run, name=f"batchq {name}", daemon=True).start()
 
     @staticmethod
-    def _try(what: Callable[[], object]) -> None:
+    def _try(what: Callable[[], object], *, again: bool = False) -> bool:
+        """Whether it went well. `again`: it failed the last time too, and the log has said so."""
         try:
             what()
         except BatchqError as exc:
-            log.warning("%s", exc)
+            log.log(logging.DEBUG if again else logging.WARNING, "%s", exc)
         except Exception as exc:
             log.error("unexpected error; it goes on: %s", trace_of(exc))
+        else:
+            return True
+        return False
 
 
 _life: Life | None = None

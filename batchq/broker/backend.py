@@ -7,6 +7,7 @@ because its message came twice, runs the body early: it only asks the store what
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -14,8 +15,11 @@ from typing import Any
 
 from celery.backends import redis as stock
 from celery.canvas import maybe_signature
+from kombu.exceptions import OperationalError
 
 from batchq.core.gather import Gather
+
+log = logging.getLogger("batchq")
 
 WAVES = 1_000  # of which a process keeps the gathering points
 KEPT_S = 3_600
@@ -38,9 +42,14 @@ class CountsWaves:
         if not request.group or not chord or chord.get("task") != self.wave_task:
             super().on_chord_part_return(request, state, result, propagate, **options)  # type: ignore[misc]
             return
-        if self._wave(request.group, chord["chord_size"])(request.id):
-            body: Any = maybe_signature(chord, app=self.app)
-            body.apply_async()
+        try:
+            if self._wave(request.group, chord["chord_size"])(request.id):
+                body: Any = maybe_signature(chord, app=self.app)
+                body.apply_async()
+        except (*self.connection_errors, OperationalError) as exc:
+            # Celery would fail the task and its greenlet, with two screens of traceback for each item in flight;
+            # a part that is not counted costs its wave the body, and the sweeper does what the body would have done.
+            log.debug("a part of wave %s is not counted: %s", request.group, exc)
 
     def _wave(self: Any, group: str, size: int) -> Gather[str, bool]:
         with self._waves_lock:

@@ -59,6 +59,12 @@ class QoS(stock.QoS):
         except AttributeError:
             if not self._is_cut_off():
                 raise
+        except (
+            *self.channel.connection_errors,
+            ValueError,
+        ) as exc:  # ValueError: its socket was closed meanwhile
+            # It comes again, and the store refuses it; kombu would log two screens of traceback a message.
+            log.debug("message %s is not acknowledged: %s", delivery_tag, exc)
         virtual.QoS.ack(self, delivery_tag)
 
     def restore_unacked_once(self, stderr: Any = None) -> None:

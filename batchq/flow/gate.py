@@ -14,7 +14,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
+from batchq.core.discreet import trace_of
 from batchq.core.limits import QuotaLimits
 from batchq.core.permits import HOLDS, Asked, Granted
 from batchq.core.quota import Correction
@@ -227,27 +229,38 @@ class Gate:
 
     def _draw(self) -> None:
         """Runs while somebody waits or there is something to tell."""
-        next_at = 0.0
-        while True:
+        next_at: float | None = 0.0
+        while next_at is not None:
             self._pause(next_at)
-            with self._lock:
-                if not self._queue and not self._news:
-                    self._drawing = False
-                    return
-                waiters = [waiter for waiter, _ in zip(self._queue, range(self._block()), strict=False)]
-                news, self._news = self._news, self._no_news()
             try:
-                granted = self._ask(waiters, news)
-            except BatchqError as exc:
-                log.debug("gate %s: %s", self.quotas[-1], exc)
-                self._remember(news)
+                next_at = self._draw_once()
+            except Exception as exc:
+                # Whatever it was: without its drawer the gate would let nothing of its quotas pass, for good.
+                known = isinstance(exc, BatchqError)
+                log.log(
+                    logging.DEBUG if known else logging.ERROR, "gate %s: %s", self.quotas[-1], trace_of(exc)
+                )
                 if self._stopping():
                     with self._lock:
                         self._drawing = False
                     return
                 next_at = time.monotonic() + SLICE_S
-                continue
-            next_at = self._drew_at + self._hand_out(waiters, granted) if self._drew_at else 0.0
+
+    def _draw_once(self) -> float | None:
+        """When to draw again (monotonic); None: nobody waits and there is nothing to tell."""
+        most = self._block()
+        with self._lock:
+            if not self._queue and not self._news:
+                self._drawing = False
+                return None
+            waiters = list(islice(self._queue, most))
+            news, self._news = self._news, self._no_news()
+        try:
+            granted = self._ask(waiters, news)
+        except BaseException:
+            self._remember(news)
+            raise
+        return (self._drew_at or 0.0) + self._hand_out(waiters, granted)
 
     def _pause(self, until: float) -> None:
         """Until the time has come, or somebody new is alone in the queue, or a call in flight ended."""

@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from batchq.core.pricing import Prices
 from batchq.core.retry import RetryPolicy
+from batchq.errors import StoreUnavailable
 from batchq.flow.calls import Calls
 from batchq.flow.gates import Gates
 from batchq.flow.item_log import ItemLog
@@ -83,19 +84,19 @@ class Lru(Generic[Key, Value]):
 
 
 class Timed(Generic[Value]):
-    """A value read again when it is older than `max_age_s`."""
+    """A value read again when it is older than `max_age_s`. `last` is what was read, however old."""
 
     def __init__(self, max_age_s: float, read: Callable[[], Value]) -> None:
         self._max_age_s, self._read = max_age_s, read
-        self._value: Value | None = None
+        self.last: Value | None = None
         self._read_at = 0.0
 
     def get(self) -> Value:
         now = time.monotonic()
-        if self._value is None or now - self._read_at > self._max_age_s:
-            self._value = self._read()
+        if self.last is None or now - self._read_at > self._max_age_s:
+            self.last = self._read()
             self._read_at = now
-        return self._value
+        return self.last
 
 
 VIEW_S = 1.0  # age of what a process knows of the fleet
@@ -185,8 +186,12 @@ class Walk:
         )
 
     def processes(self) -> int:
-        """Live processes that run items: those that a quota is divided among."""
-        return sum(beat.slots > 0 for beat in self._fleet_view.get())
+        """Live processes that run items: those that a quota is divided among. While Redis is away, as last seen."""
+        try:
+            seen = self._fleet_view.get()
+        except StoreUnavailable:
+            seen = self._fleet_view.last or ()
+        return sum(beat.slots > 0 for beat in seen)
 
     def project_of(self, queue: str) -> str:
         """Whose quota the calls of a queue count against: this process's, else that of who consumes it."""

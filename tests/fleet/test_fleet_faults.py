@@ -147,7 +147,7 @@ def test_workers_wait_for_the_server_and_go_on(
     place = Place(client.settings.model_copy(update={"redis_url": own.url}), embedded=True)
     with Client(place=place) as other:
         worker = fleet.start(pool, slots)
-        job = other.submit(items(40, ms=300), operation="work", concurrency=slots)
+        job = other.submit(items(40, ms=300), operation="work", concurrency=slots, rpm=6_000)
         eventually(lambda: len(fleet.calls()) >= slots)
         os.kill(own.pid, signal.SIGKILL)  # with calls under way and messages taken
         time.sleep(2.5)  # the outage itself
@@ -158,6 +158,7 @@ def test_workers_wait_for_the_server_and_go_on(
         assert max(fleet.calls().values()) <= 2
         # a worker that stands still while it waits for the broker would show in what its calls took
         assert max(result.duration_ms for result in job.results()) < 1_500
+        assert "Traceback" not in fleet.logs(), "an outage is told in plain words"
 
 
 def test_a_worker_that_may_not_read_a_file_leaves_it_to_one_that_may(

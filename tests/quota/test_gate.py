@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from batchq.core.limits import QuotaLimits
+from batchq.errors import StoreUnavailable
 from batchq.flow.gate import Gate, Permit, TooLarge, TooLong
 from batchq.flow.holds import Holds
 from batchq.store.database import Database
@@ -156,6 +157,23 @@ def test_a_pause_by_hand_stops_a_gate_within_two_seconds(make: Make, store: Quot
     assert isinstance(gate.wait(5), Permit)
     store.pause("q")
     eventually(lambda: not isinstance(gate.wait(0.3), Permit), within_s=2.0)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), RuntimeError("unheard of")])
+def test_a_gate_draws_on_after_whatever_went_wrong_once(store: QuotaStore, error: Exception) -> None:
+    trouble: list[Exception] = []
+
+    def workers() -> int:
+        if trouble:
+            raise trouble.pop()
+        return 1
+
+    limits = [QuotaLimits(requests_per_minute=6_000)]
+    gate = Gate(["q"], limits, store, "me", Holds(store, 50), workers=workers, stopping=lambda: False)
+    assert isinstance(gate.wait(5), Permit)
+    trouble.append(error)
+    assert all(isinstance(answer, Permit) for _, answer in wait_in_threads(gate, 5))
+    assert not trouble, "it was met"
 
 
 def test_half_of_the_slots_wait_where_two_quotas_have_work(store: QuotaStore) -> None:
