@@ -175,6 +175,7 @@ def test_a_killed_worker_strands_at_most_a_block_and_its_calls_in_flight_are_fre
     assert client.quotas.get(MODEL).in_flight == 0
 
 
+@pytest.mark.scale
 def test_jobs_on_one_quota_progress_by_their_weight(fleet: Fleet, client: Client, gemini: Emulator) -> None:
     gemini.configure(latency_s=0.2)
     fleet.extra["BATCHQ_QUOTAS"] = json.dumps({MODEL: {"requests_per_minute": 3_000}})
@@ -182,9 +183,9 @@ def test_jobs_on_one_quota_progress_by_their_weight(fleet: Fleet, client: Client
     eventually(lambda: len(client.fleet()) == 1)
     light = client.submit(prompts(2_000), priority=5)
     heavy = client.submit(prompts(1_000), priority=10)
-    eventually(lambda: heavy.status().settled > 20)
+    eventually(lambda: heavy.status().settled > 200)  # who comes first has the whole window for a while
     first = light.status().settled, heavy.status().settled
-    eventually(lambda: heavy.status().settled > first[1] + 140)
+    eventually(lambda: heavy.status().settled > first[1] + 250)
     done = light.status().settled - first[0], heavy.status().settled - first[1]
     assert 1.5 <= done[1] / done[0] <= 2.7, done
     for job in (light, heavy):
