@@ -41,7 +41,7 @@ class Stage:
     ) -> subprocess.Popen[bytes]:
         number = len(self.workers)
         command = [sys.executable, "-m", "celery", "-A", app, "worker", "-P", pool, "-c", str(slots)]
-        command += ["-n", f"bench{number}@%h", "--without-gossip", "--without-mingle", "-l", "WARNING"]
+        command += ["-n", f"bench{number}@%h", "-l", "WARNING"]
         if queues:
             command += ["-Q", queues]
         log = (self.folder / f"worker-{number}.log").open("wb")

@@ -78,8 +78,6 @@ class Fleet:
                 str(slots),
                 "-l",
                 level,
-                "--without-gossip",
-                "--without-mingle",
                 "-n",
                 f"w{len(self.workers)}@%h",
                 *options,

@@ -141,7 +141,7 @@ class LocalWorkers:
 
     def _start(self, number: int) -> _Child:
         arguments = ["worker", "-P", "gevent", "-c", str(self._slots), "-l", "warning"]
-        arguments += ["--without-gossip", "--without-mingle", "-n", f"batchq-run-{os.getpid()}-{number}@%h"]
+        arguments += ["-n", f"batchq-run-{os.getpid()}-{number}@%h"]
         arguments += ["-Q", ",".join(self._queues)]
         command = celery_command(arguments, self._theirs)
         kept = (self._theirs, *self._holds)

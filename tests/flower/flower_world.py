@@ -169,7 +169,7 @@ def start_worker(url: str, log: Path, name: str, extra: Mapping[str, str] | None
         "-n",
         name,
     ]
-    return start([*command, "--without-gossip", "--without-mingle"], log, environment(url, extra))
+    return start(command, log, environment(url, extra))
 
 
 @contextmanager
