@@ -14,6 +14,7 @@ BatchqError
     ├── Throttled          a rate limit, or no capacity
     ├── Unavailable        it may pass: 5xx, timeout, broken connection, unreadable body
     ├── Rejected           this request is refused for good
+    │   └── Unsendable     by ourselves, before anything was sent
     └── Fatal              every request would be refused: key, permission, unknown model, billing
 """
 
@@ -173,6 +174,10 @@ class Unavailable(ProviderError):
 
 class Rejected(ProviderError):
     """This request is refused for good: 400, 413, blocked content, an answer that never fits."""
+
+
+class Unsendable(Rejected):
+    """No request can be made of the item: nothing was sent, so it is no attempt."""
 
 
 class Fatal(ProviderError):

@@ -7,7 +7,7 @@ import time
 
 from batchq.core.discreet import trace_of
 from batchq.core.records import Answer, FileRef, Usage
-from batchq.errors import BatchqError, ProviderError, Rejected, Unavailable
+from batchq.errors import BatchqError, ProviderError, Unavailable, Unsendable
 from batchq.flow.calls import TimedOut
 from batchq.flow.patience import GaveUp, patiently
 from batchq.flow.task import Asked, Task
@@ -45,6 +45,8 @@ def ask(task: Task, walk: Walk) -> Asked:
         error = Unavailable(
             f"{type(exc).__name__}: an unexpected error, see the worker's log", kind="INTERNAL"
         )
+    if isinstance(error, Unsendable):
+        return Asked(None, error, began, 0, Usage(), called=False)
     duration_ms = int((time.monotonic() - clock) * 1000)
     task.passage.experience.note(duration_ms / 1000)
     usage = answer.usage if answer is not None else getattr(error, "usage", None) or Usage()
@@ -79,7 +81,7 @@ def _blob(task: Task, walk: Walk, item: StoredItem) -> Blob | None:
         return Blob(ref.name, files.load(ref, map(str, walk.settings.file_roots)))
     data = patiently(lambda: walk.inputs.file(task.spec.id, ref.sha256), walk.stop.is_set)
     if data is None:
-        raise Rejected(f"the bytes of {ref.name} are no longer in the store", kind="FILE_UNREADABLE")
+        raise Unsendable(f"the bytes of {ref.name} are no longer in the store", kind="FILE_UNREADABLE")
     return Blob(ref.name, data)
 
 

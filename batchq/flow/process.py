@@ -12,7 +12,7 @@ from batchq.core.discreet import trace_of
 from batchq.core.lifecycle import SETTLED_BYTE, ItemState
 from batchq.core.records import Outcome, Usage
 from batchq.core.tokens import Estimate
-from batchq.errors import BatchqError, NewerData, NotFound, ProviderError, Rejected
+from batchq.errors import BatchqError, NewerData, NotFound, ProviderError, Unsendable
 from batchq.flow.advance import advance
 from batchq.flow.ask import ask, call_of
 from batchq.flow.calls import CutShort
@@ -141,7 +141,7 @@ def _refuse(task: Task, walk: Walk, too_large: TooLarge) -> None:
         f"about {too_large.tokens:,} input tokens are more than the {too_large.limit:,} a minute that quota "
         f"{too_large.quota} allows: split the item, or raise the quota (batchq quotas set)"
     )
-    error = Rejected(message, kind="TOO_LARGE")
+    error = Unsendable(message, kind="TOO_LARGE")
     asked = Asked(None, error, int(time.time() * 1000), 0, Usage(), called=False)
     decision = retry.GiveUp(ItemState.FAILED, error.kind, message)
     _settle(task, walk, asked, failure(task, walk, asked, decision))
@@ -154,12 +154,16 @@ def _run(task: Task, walk: Walk) -> SendAgain | None:
         decision = decide(task, walk, asked.error) if asked.error is not None else None
     except CutShort:
         task.passage.done(task.permit, None, Usage(), answered=False)
-        _give_back(task, walk, 0)
+        _give_back(task, walk, 0, ReleaseKind.CUT)
         return None
     except BaseException:
         task.passage.done(task.permit, None, Usage(), answered=False)
         raise
-    task.passage.done(task.permit, task.estimate, asked.usage, answered=asked.answer is not None)
+    if asked.called:
+        task.passage.done(task.permit, task.estimate, asked.usage, answered=asked.answer is not None)
+    else:
+        task.passage.unused(task.permit)
+        task = replace(task, lease=replace(task.lease, attempts=task.lease.attempts - 1))
     if asked.answer is not None:
         _settle(task, walk, asked, success(task, walk, asked, asked.answer))
         return None
@@ -247,11 +251,9 @@ def _release(
     return SendAgain(released.ticket, delay_ms) if released.answer == "retry" else None
 
 
-def _give_back(task: Task, walk: Walk, delay_ms: int) -> None:
-    """No call was made; the item is pending again at once or when it is due."""
-    _do_release(
-        task, walk, ReleaseRequest(task.lease.position, task.lease.nonce, ReleaseKind.UNUSED, delay_ms), ""
-    )
+def _give_back(task: Task, walk: Walk, delay_ms: int, kind: ReleaseKind = ReleaseKind.UNUSED) -> None:
+    """Nothing came of it; the item is pending again at once or when it is due."""
+    _do_release(task, walk, ReleaseRequest(task.lease.position, task.lease.nonce, kind, delay_ms), "")
 
 
 def _do_release(task: Task, walk: Walk, request: ReleaseRequest, why: str) -> Released:

@@ -42,7 +42,8 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A call that was made: its answer or its error, and how long it took."""
+    """A call that was made: its answer or its error, and how long it took. `called` False: it was not, for nothing
+    could be sent."""
 
     answer: Answer | None
     error: ProviderError | None

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from batchq.core.records import ErrorInfo, FileRef, Item
-from batchq.errors import Complaint, InputError, Rejected
+from batchq.errors import Complaint, InputError, Unsendable
 from batchq.formats.items import BadRow, checked_id
 from batchq.formats.places import is_under
 from batchq.formats.template import Template
@@ -119,16 +119,16 @@ def inspect(path: str, name: str, max_bytes: int = MAX_FILE_BYTES) -> FileRef | 
 def load(ref: FileRef, roots: Iterable[str]) -> bytes:
     """The bytes of a file that was inspected at submit, read by path on a worker.
 
-    Raises Rejected: FILE_OUTSIDE_ROOTS where the path, links resolved, lies under none of `roots` (real
+    Raises Unsendable: FILE_OUTSIDE_ROOTS where the path, links resolved, lies under none of `roots` (real
     paths); FILE_UNREADABLE; FILE_CHANGED where size or sha-256 are no longer those of the submission. What
     is returned is always what was submitted, however the folder changes meanwhile.
     """
     if ref.path is None:
-        raise Rejected(f"{shown(ref.name)} was stored with the job, not by path", kind="FILE_UNREADABLE")
+        raise Unsendable(f"{shown(ref.name)} was stored with the job, not by path", kind="FILE_UNREADABLE")
     try:
         real = os.path.realpath(ref.path)
         if not is_under_any(real, roots):
-            raise Rejected(
+            raise Unsendable(
                 f"{shown(ref.name)} lies in no file root of this worker: add its folder to BATCHQ_FILE_ROOTS",
                 kind="FILE_OUTSIDE_ROOTS",
             )
@@ -136,9 +136,9 @@ def load(ref: FileRef, roots: Iterable[str]) -> bytes:
             same = os.fstat(file.fileno()).st_size == ref.size
             data = file.read(ref.size + 1) if same else b""
     except (_NotRegular, OSError, ValueError) as exc:
-        raise Rejected(f"{shown(ref.name)}: {_why(exc)}", kind="FILE_UNREADABLE") from None
+        raise Unsendable(f"{shown(ref.name)}: {_why(exc)}", kind="FILE_UNREADABLE") from None
     if len(data) != ref.size or hashlib.sha256(data).hexdigest() != ref.sha256:
-        raise Rejected(f"{shown(ref.name)} changed since submit", kind="FILE_CHANGED")
+        raise Unsendable(f"{shown(ref.name)} changed since submit", kind="FILE_CHANGED")
     return data
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from batchq.core.records import Answer, JsonObject
-from batchq.errors import Fatal, ProviderError, Rejected, Unavailable
+from batchq.errors import Fatal, ProviderError, Rejected, Unavailable, Unsendable
 from batchq.operations.answers import answer_of, parsed
 from batchq.operations.base import Call
 from batchq.operations.media import parts_of
@@ -70,12 +70,12 @@ class Generate:
         return answer if call.schema is None else fitting(answer, call)
 
     def request(self, call: Call, model: str) -> Request:
-        """What is sent. The item's own settings win over the job's options. Raises Rejected."""
+        """What is sent. The item's own settings win over the job's options. Raises Unsendable."""
         config, prompt = split(call.options)
         try:
             contents, own = self._contents(call, prompt, model)
         except ValueError as exc:
-            raise Rejected(str(exc), kind="INVALID_ARGUMENT") from exc
+            raise Unsendable(str(exc), kind="INVALID_ARGUMENT") from exc
         config.update(own)
         if call.schema is not None:
             config.pop("response_schema", None)
@@ -85,7 +85,7 @@ class Generate:
     def _contents(
         self, call: Call, prompt: str | None, model: str
     ) -> tuple[list[Mapping[str, Any]], JsonObject]:
-        """Contents, and the settings that come with the item. Raises ValueError, Rejected."""
+        """Contents, and the settings that come with the item. Raises ValueError, Unsendable."""
         input = call.input
         if "request" in input:
             return _of_request(input["request"], model)

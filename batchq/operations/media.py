@@ -7,27 +7,33 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from batchq.core.records import JsonObject
-from batchq.errors import Rejected
+from batchq.errors import Unsendable
 from batchq.operations.base import Blob
 
 if TYPE_CHECKING:
     from PIL import Image
 
 MOST_PIXELS = 89_000_000  # of one picture, where Pillow begins to warn; a 600 dpi A3 page has 70 million
+TOO_MANY = f"more than {MOST_PIXELS:,}: scale it down"
 MOST_PAGES = 100  # of one tiff
 
 
 def parts_of(blob: Blob) -> list[JsonObject]:
     """One part, or one for each page of a tiff. Bytes stay bytes (`inlineData.data`).
 
-    tiff, bmp and gif (its first frame), which Gemini does not read, become png. A broken or locked PDF goes
-    as it is: the provider's own word on it is the better message. Raises Rejected(FILE_UNREADABLE).
+    tiff, bmp and gif (its first frame), which Gemini does not read, become png. Pictures and PDFs that are cut
+    off or broken, and pictures of too many pixels, are refused here; a locked PDF goes as it is: the provider's own
+    word on it is the better message. Raises Unsendable(FILE_UNREADABLE).
     """
     if not blob.data:
         raise _unreadable(blob, "the file is empty")
     kind = media_type(blob.data)
     if kind in CONVERTED:
         return [_inline("image/png", page) for page in _pages(blob)]
+    if kind in CHECKED:
+        _check_picture(blob, kind)
+    elif kind == "application/pdf":
+        _check_pdf(blob)
     if kind is not None:
         return [_inline(kind, blob.data)]
     text = _text(blob)
@@ -74,6 +80,8 @@ FTYP = {
     b"msf1": "image/heif",
 }
 CONVERTED = frozenset({"image/tiff", "image/gif", "image/bmp"})
+CHECKED = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}  # and Pillow's names for them
+PDF_TAIL = 2_048  # bytes at the end of a PDF in which its trailer must stand; readers look through 1,024
 
 
 def _inline(kind: str, data: bytes) -> JsonObject:
@@ -95,14 +103,31 @@ def _text(blob: Blob) -> str:
     return text
 
 
-def _pages(blob: Blob) -> Iterator[bytes]:
-    from PIL import Image
+def _check_picture(blob: Blob, kind: str) -> None:
+    """Its header and its end, without unpacking it."""
+    with _opened(blob, (CHECKED[kind],)) as image:
+        _check_size(blob, image)
+        try:
+            image.verify()  # a png's checksums, to its last chunk
+        except Exception as exc:
+            raise _broken(blob, exc) from exc
+    if kind == "image/jpeg" and blob.data.rfind(JPEG_END) < blob.data.rfind(JPEG_SCAN):
+        raise _broken(blob)
+    if kind == "image/webp" and len(blob.data) < 8 + int.from_bytes(blob.data[4:8], "little"):
+        raise _broken(blob)
 
-    try:
-        image = Image.open(io.BytesIO(blob.data), formats=("TIFF", "GIF", "BMP"))
-    except Exception as exc:
-        raise _unreadable(blob, str(exc)) from exc
-    with image:
+
+JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"  # pixels begin; the picture is through
+
+
+def _check_pdf(blob: Blob) -> None:
+    tail = blob.data[-PDF_TAIL:]
+    if b"%%EOF" not in tail and b"startxref" not in tail:
+        raise _unreadable(blob, "the PDF is cut off, its trailer is missing: send the whole file")
+
+
+def _pages(blob: Blob) -> Iterator[bytes]:
+    with _opened(blob, ("TIFF", "GIF", "BMP")) as image:
         count = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
         if count > MOST_PAGES:
             raise _unreadable(blob, f"it has {count} pages, more than {MOST_PAGES}: split it")
@@ -115,17 +140,39 @@ def _png(blob: Blob, image: Image.Image, page: int) -> bytes:
 
     try:
         image.seek(page)
-        width, height = image.size
-        if width * height > MOST_PIXELS:
-            raise _unreadable(blob, f"{width} × {height} pixels are more than {MOST_PIXELS:,}: scale it down")
+        _check_size(blob, image)
         frame = _for_png(ImageOps.exif_transpose(image))
         out = io.BytesIO()
         frame.save(out, "PNG", compress_level=1)  # a worker's other calls wait meanwhile
         return out.getvalue()
-    except Rejected:
+    except Unsendable:
         raise
-    except Exception as exc:  # whatever a broken file makes of Pillow: OSError, SyntaxError, struct.error …
-        raise _unreadable(blob, str(exc)) from exc
+    except Exception as exc:
+        raise _broken(blob, exc) from exc
+
+
+def _opened(blob: Blob, forms: tuple[str, ...]) -> Image.Image:
+    from PIL import Image
+
+    try:
+        return Image.open(io.BytesIO(blob.data), formats=forms)
+    except Exception as exc:
+        raise _broken(blob, exc) from exc
+
+
+def _check_size(blob: Blob, image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise _unreadable(blob, f"{width} × {height} pixels are {TOO_MANY}")
+
+
+def _broken(blob: Blob, exc: Exception | None = None) -> Unsendable:
+    """Whatever a broken file makes of Pillow: OSError, SyntaxError, struct.error … Its words would not help."""
+    from PIL import Image
+
+    if isinstance(exc, Image.DecompressionBombError):  # of twice as many as Pillow warns of
+        return _unreadable(blob, f"its pixels are {TOO_MANY}")
+    return _unreadable(blob, "the picture is broken or cut off: save it anew, or send the whole file")
 
 
 def _for_png(image: Image.Image) -> Image.Image:
@@ -138,8 +185,8 @@ def _for_png(image: Image.Image) -> Image.Image:
     return image.convert("RGBA" if image.mode in ("PA", "La", "RGBa") else "RGB")
 
 
-def _unreadable(blob: Blob, why: str) -> Rejected:
-    return Rejected(f"{_shown(blob.name)} cannot be read: {_shown(why)}", kind="FILE_UNREADABLE")
+def _unreadable(blob: Blob, why: str) -> Unsendable:
+    return Unsendable(f"{_shown(blob.name)} cannot be read: {_shown(why)}", kind="FILE_UNREADABLE")
 
 
 def _shown(text: str) -> str:

@@ -65,7 +65,8 @@ class ReleaseKind(StrEnum):
     LIMITED = "limited"  # refused for rate: no attempt
     AWAY = "away"  # nobody is answered: no attempt
     FATAL = "fatal"  # the job cannot be served: no attempt
-    UNUSED = "unused"  # no call was made, or its worker is going: no attempt
+    CUT = "cut"  # its worker was going and waited no longer for the call: no attempt
+    UNUSED = "unused"  # no call was made: no attempt, and no request
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,9 @@ def inline(part: dict[str, Any]) -> tuple[str, bytes]:
         (drawn("JPEG"), "image/jpeg"),
         (drawn("WEBP"), "image/webp"),
         (b"\0\0\0\x18ftypheic\0\0\0\0", "image/heic"),
-        (b"%PDF-1.7\n%broken", "application/pdf"),
-        (b"\n  %PDF-1.4", "application/pdf"),
+        (b"%PDF-1.7\n1 0 obj\nstartxref\n9\n%%EOF\n", "application/pdf"),
+        (b"\n  %PDF-1.4\n%%EOF", "application/pdf"),
+        (drawn("JPEG", progressive=True) + b"what a camera appends", "image/jpeg"),
         (b"ID3\x04\0\0\0\0\0\0\0\0", "audio/mp3"),
         (b"\xff\xfb\x90\x00" + bytes(50), "audio/mp3"),
         (b"RIFF\0\0\0\0WAVEfmt ", "audio/wav"),
@@ -106,6 +108,19 @@ def bomb() -> bytes:
     )
 
 
+def png_bomb(side: int) -> bytes:
+    """A png whose header claims so many pixels a side."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    data = drawn("PNG")
+    return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+
+
+def jpeg_bomb() -> bytes:
+    data = drawn("JPEG")
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + struct.pack(">HH", 60_000, 60_000) + data[at + 4 :]
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [
@@ -113,12 +128,20 @@ def bomb() -> bytes:
         (b"  \n", "there is no text in it"),
         (os.urandom(16) + b"\xff\xfe\x80", "neither an image"),
         (b"text\0with a zero", "binary"),
-        (drawn("TIFF")[:60], "cannot be read"),
-        (b"GIF89a", "cannot be read"),
-        (bomb(), "pixels"),
+        (drawn("TIFF")[:60], "broken or cut off"),
+        (b"GIF89a", "broken or cut off"),
+        (drawn("PNG")[:-20], "broken or cut off"),
+        (drawn("JPEG")[:-20], "broken or cut off"),
+        (drawn("JPEG", progressive=True)[:-20], "broken or cut off"),
+        (drawn("WEBP")[:-20], "broken or cut off"),
+        (drawn("PNG").replace(b"IDAT", b"IDAX"), "broken or cut off"),
+        (b"%PDF-1.7\n1 0 obj\n<< /Type", "the PDF is cut off"),
+        (bomb(), "pixels are more than 89,000,000: scale it down"),
+        (png_bomb(60_000), "pixels are more than 89,000,000: scale it down"),
+        (png_bomb(9_450), "9450 × 9450 pixels are more than 89,000,000: scale it down"),
+        (jpeg_bomb(), "pixels are more than 89,000,000: scale it down"),
         (drawn("TIFF", *[RED] * (MOST_PAGES + 1)), "101 pages, more than 100"),
     ],
-    ids=["empty", "blank", "random", "zero", "cut tiff", "cut gif", "bomb", "pages"],
 )
 def test_an_unreadable_file_fails_by_name(data: bytes, says: str) -> None:
     with pytest.raises(Rejected, match=r"^scans/7\.tif cannot be read: ") as caught:

@@ -197,6 +197,7 @@ class Model:
             self.retries += 1
         elif entry.begun:
             entry.attempts -= 1
+            self.requests -= kind == "unused"
         if kind == "limited":
             self.rate_limited += 1
             entry.limited += 1

@@ -239,10 +239,11 @@ def test_usage_of_refused_attempts_is_counted_too(world: World) -> None:
     assert (record.requests, record.retries) == (2, 1)
 
 
-def test_an_answer_without_a_call_has_no_latency(world: World) -> None:
+def test_an_answer_without_a_call_has_no_latency_and_is_no_request(world: World) -> None:
     world.store([(0, range(1))])
     world.settle(world.lease(0, world.take().ticket), byte=ItemByte.FAILED, duration_ms=None)
     assert (world.record.latency_ms, world.record.slowest) == ({}, ())
+    assert world.record.requests == 0
 
 
 def test_the_slowest_ten_are_kept(world: World) -> None:
@@ -301,14 +302,20 @@ def test_a_retry_has_a_new_ticket_and_the_old_message_is_refused(world: World) -
 def test_only_a_retry_uses_up_an_attempt(world: World) -> None:
     world.store([(0, range(1))])
     seen = []
-    for kind in (ReleaseKind.UNUSED, ReleaseKind.LIMITED, ReleaseKind.FATAL, ReleaseKind.RETRY):
+    for kind in (
+        ReleaseKind.UNUSED,
+        ReleaseKind.CUT,
+        ReleaseKind.LIMITED,
+        ReleaseKind.FATAL,
+        ReleaseKind.RETRY,
+    ):
         lease = world.lease(0, world.take().ticket)
         seen.append(lease.attempts)
         world.release(lease, kind, error=str(kind), waited_ms=10)
     lease = world.lease(0, world.take().ticket)
-    assert [*seen, lease.attempts] == [1, 1, 1, 1, 2]
-    assert (lease.limited, lease.waited_ms) == (1, 40)
-    assert [line.error.message for line in lease.history] == ["unused", "limited", "fatal", "retry"]
+    assert [*seen, lease.attempts] == [1, 1, 1, 1, 1, 2]
+    assert (lease.limited, lease.waited_ms) == (1, 50)
+    assert [line.error.message for line in lease.history] == ["unused", "cut", "limited", "fatal", "retry"]
     assert (world.record.rate_limited, world.record.retries, world.record.requests) == (1, 1, 5)
 
 

@@ -18,7 +18,8 @@
 --         "limited"  refused for rate: no attempt
 --         "away"     the provider answers nobody: no attempt
 --         "fatal"    the job cannot be served: no attempt
---         "unused"   no call was made, or its worker is going: no attempt
+--         "cut"      its worker was going and waited no longer for the call: no attempt
+--         "unused"   no call was made: no attempt, and no request
 --
 -- Returns, for each item
 --   {"retry", ticket}  waiting for a Celery retry with this ticket
@@ -53,6 +54,7 @@ for at = FIRST, #ARGV, WIDTH do
     counters.cached_tokens = counters.cached_tokens + tonumber(ARGV[at + 9])
     counters.cost_nano = counters.cost_nano + tonumber(ARGV[at + 10])
     if kind ~= "retry" and entry.begun == "1" then entry.attempts = entry.attempts - 1 end
+    if kind == "unused" and entry.begun == "1" then counters.requests = counters.requests - 1 end
     if kind == "retry" then counters.retries = counters.retries + 1 end
     if kind == "limited" then
       counters.rate_limited = counters.rate_limited + 1

@@ -60,6 +60,7 @@ for n, pos in ipairs(positions) do
     count("cached_tokens", tonumber(ARGV[at + 8]))
     count("cost_nano", tonumber(ARGV[at + 9]))
     if kind ~= "" then count("err:" .. kind, 1) end
+    if bucket == "" and entry.begun == "1" then count("requests", -1) end
     if bucket ~= "" then
       count("lat" .. bucket, 1)
       durations[#durations + 1] = duration
