@@ -4,7 +4,7 @@ from batchq.operations.registry import operation
 
 @operation("shout")
 def shout(input):
-    return {"loud": input["text"].upper()}
+    return {"loud": input["prompt"].upper()}
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+from pathlib import Path
 
 from cli_world import House, wait_until
 from scenes import scene
@@ -68,6 +69,51 @@ def test_a_run_with_failed_items_ends_with_3_and_shows_one_of_each_kind(house: H
         "succeeded",
         "failed",
     ]
+
+
+@scene
+def test_the_readmes_own_operation_runs_as_it_stands(house: House) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    [module] = re.findall(r"```python\n(# shouting\.py\n.*?)```", readme, re.DOTALL)
+    [command] = re.findall(r"BATCHQ_INCLUDE=shouting batchq (.*)", readme)
+    house.file("shouting.py", module)
+    house.file("lines.txt", "one\ntwo\n")
+
+    run = house.run(*command.split(), BATCHQ_INCLUDE="shouting")
+
+    assert run.process.returncode == 0, run.err
+    answers = [json.loads(line)["response"]["output"] for line in run.out.splitlines()]
+    assert answers == [{"loud": "ONE"}, {"loud": "TWO"}]
+
+
+@scene
+def test_what_cannot_be_sent_is_no_attempt_and_no_request(house: House) -> None:
+    house.file("scans/good.txt", "text")
+    changed = house.file("scans/changed.txt", "before")
+    (house.folder / "scans/cut.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    (house.folder / "scans/cut.pdf").write_bytes(b"%PDF-1.7\n1 0 obj")
+    command = ("submit", "scans", "--prompt", "Describe", "--files", "path", "--rpm", "600")
+    url = embedded.start(house.data_dir / "server").url
+    job_id = house.run(*command, BATCHQ_REDIS_URL=url).out.strip()
+    changed.write_text("after!")
+
+    with Emulator() as emulator:
+        address = {"GOOGLE_GEMINI_BASE_URL": emulator.url, "GEMINI_API_KEY": "k"}
+        roots = {"BATCHQ_FILE_ROOTS": str(house.folder / "scans"), "BATCHQ_REDIS_URL": url}
+        resumed = ("run", "--resume", job_id, "--workers", "1", "-o", "out.jsonl", "--json")
+        run = house.run(*resumed, **address, **roots)
+        asked = sum(call["method"] == "generateContent" for call in emulator.calls())
+
+    assert run.process.returncode == 3, run.err
+    lines = [json.loads(line) for line in (house.folder / "out.jsonl").read_text().splitlines()]
+    assert {line["key"]: line["batchq"]["attempts"] for line in lines} == {
+        "changed.txt": 0,
+        "cut.pdf": 0,
+        "cut.png": 0,
+        "good.txt": 1,
+    }
+    assert asked == run.json["requests"] == 1
+    assert run.json["errors"] == {"FILE_CHANGED": 1, "FILE_UNREADABLE": 2}
 
 
 @scene
