@@ -73,8 +73,8 @@ def recall(walk: Walk) -> None:
 
 
 def _look_around(walk: Walk) -> Round:
-    weather = walk.fleet.weather()
     lease_ms = int(walk.settings.lease_s * 1000)
+    weather = walk.fleet.weather(int(walk.settings.heartbeat_s * 1000), lease_ms)
     beats = walk.fleet.all()
     if weather.now_ms >= weather.grace_until_ms:
         walk.fleet.clear(

@@ -75,9 +75,9 @@ class FleetStore:
         self._db.dark_ms = weather.dark_ms
         return weather
 
-    def weather(self) -> Weather:
-        """The same without a beat."""
-        args = [self._db.now_arg, "", "", 0, 0]
+    def weather(self, period_ms: int, lease_ms: int) -> Weather:
+        """The same without a beat: what one would find now."""
+        args = [self._db.now_arg, "", "", period_ms, lease_ms]
         reply = self._db.run("beat", [self._db.keys.beats, self._db.keys.weather], args)
         weather = Weather(*(int(part) for part in reply))
         self._db.dark_ms = weather.dark_ms

@@ -15,7 +15,7 @@ from batchq.core.lifecycle import ItemByte, ItemState
 from batchq.core.records import Attempt, ErrorInfo, JobRecord, Outcome, Usage
 from batchq.store import codec
 from batchq.store.database import Arg, Database
-from batchq.store.fleet import Beat, FleetStore
+from batchq.store.fleet import Beat, FleetStore, Weather
 from batchq.store.inputs import InputStore
 from batchq.store.items import ItemStore
 from batchq.store.job_record import JobSpec, Lane
@@ -284,6 +284,9 @@ class World:
         )
         return answers[0]
 
+    def weather(self) -> Weather:
+        return self.fleet.weather(PERIOD_MS, LEASE_MS)
+
     def heal(
         self,
         *,
@@ -295,7 +298,7 @@ class World:
         return self.items.heal(
             self.spec,
             alive=[beat.incarnation for beat in self.fleet.alive(LEASE_MS)],
-            grace_until_ms=self.fleet.weather().grace_until_ms,
+            grace_until_ms=self.weather().grace_until_ms,
             lease_ms=LEASE_MS,
             lease_max_ms=lease_max_ms,
             undelivered_ms=undelivered_ms,

@@ -157,9 +157,15 @@ class History(RuleBasedStateMachine):
         if swept:
             self._heal()
 
-    @rule(ms=st.sampled_from([9_000, 40_000, 1_000_000]))
-    def the_store_is_silent(self, ms: int) -> None:
+    @rule(ms=st.sampled_from([9_000, 40_000, 1_000_000]), sweeper_first=st.booleans())
+    def the_store_is_silent(self, ms: int, sweeper_first: bool) -> None:
         self.world.outage(ms)
+        if sweeper_first:  # it finds what the first heartbeat will find
+            healed = self.world.heal()
+            dark, grace = self.dark + ms - PERIOD_MS, self.now + LEASE_MS
+            alive = {worker for worker, beat in self.last_beat.items() if self.now - beat <= LEASE_MS}
+            expected = self.model.heal(alive, self.now, dark, grace, RULES)
+            assert (healed.back, healed.poisoned, healed.cancelled, healed.lost_calls) == expected
         self._beat(self.workers[0], period_ms=PERIOD_MS)
 
     @rule(pick=picks, noticed=st.booleans())

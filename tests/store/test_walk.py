@@ -527,6 +527,16 @@ def test_after_an_outage_of_the_store_every_lease_has_its_grace(world: World) ->
     assert (world.heal().back, world.states) == (1, "lb")
 
 
+def test_a_sweeper_that_is_back_before_any_heartbeat_takes_nothing(world: World) -> None:
+    world.store([(0, range(3))])
+    world.beat("w1")
+    ticket = world.take().ticket
+    world.lease(0, ticket, "w1")
+    world.release(world.lease(1, ticket, "w1"), ReleaseKind.RETRY, by_message=True, delay_ms=1_000)
+    world.outage(100_000)
+    assert (world.heal().back, world.states) == (0, "lwd")
+
+
 def test_an_outage_ages_no_lease_message_or_retry(world: World) -> None:
     world.store([(0, range(3))])
     world.beat("w1")
@@ -666,14 +676,14 @@ def test_a_flight_of_thousands_heals_in_slices(world: World) -> None:
 def test_a_gap_is_an_outage_only_when_nobody_beat(world: World) -> None:
     world.beat("w1", "w2")
     world.go_on(100_000, "w1")
-    assert world.fleet.weather().dark_ms == 0
+    assert world.weather().dark_ms == 0
     assert {beat.incarnation for beat in world.fleet.alive(15_000)} == {"bystander", "w1"}
     world.outage(2 * PERIOD_MS)
     world.beat("w1")
-    assert world.fleet.weather().dark_ms == 0
+    assert world.weather().dark_ms == 0
     world.outage(2 * PERIOD_MS + 1)
     world.beat("w1")
-    weather = world.fleet.weather()
+    weather = world.weather()
     assert (weather.dark_ms, weather.grace_until_ms) == (PERIOD_MS + 1, world.now_ms + 15_000)
     assert world.database.dark_ms == PERIOD_MS + 1
 
@@ -682,7 +692,7 @@ def test_a_clock_that_runs_backwards_gives_grace(world: World) -> None:
     world.beat("w1")
     world.outage(-500_000)
     world.beat("w1")
-    weather = world.fleet.weather()
+    weather = world.weather()
     assert (weather.dark_ms, weather.grace_until_ms) == (0, world.now_ms + 15_000)
 
 
@@ -690,7 +700,7 @@ def test_looking_at_the_weather_is_no_beat(world: World) -> None:
     world.beat("w1")
     before = world.everything()
     world.outage(1_000_000)
-    assert world.fleet.weather().dark_ms == 0
+    assert world.weather().dark_ms == 1_000_000 - PERIOD_MS  # as a beat would find it
     assert world.everything() == before
 
 
