@@ -102,7 +102,7 @@ class Timed(Generic[Value]):
 VIEW_S = 1.0  # age of what a process knows of the fleet
 TABLE_ROWS = 200_000  # of tables of shards that a process keeps, about 100 bytes each
 SPECS = 200  # jobs whose description a process keeps
-SHARD_BYTES = 64 * 1024 * 1024  # of unpacked items a process keeps, about
+SHARD_BYTES = 16 * 1024 * 1024  # of unpacked items a process keeps, about: several windows of 1 kB items
 
 
 def shard_weight(shard: Shard) -> int:
