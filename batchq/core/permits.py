@@ -29,7 +29,8 @@ BINDINGS = {  # what a draw may wait for
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A draw: who asks for what. `costs` are the input tokens of each wanted permit, in order of their turn.
+    """A draw: who asks for what. `costs` are the input tokens of each wanted permit, in order of their turn, `sizes`
+    the requests that the provider will count for it (each text of a pack of embeddings is one); empty: one each.
 
     `expected_ms`: what each quota's clock should show now: what it showed at this caller's last draw, and the time
     since by the caller's monotonic clock; empty at its first. `day_ends` are the Pacific midnights around now as the caller's clock sees them: a clock wrong by hours does no harm.
@@ -42,6 +43,7 @@ class Asked:
     expected_ms: tuple[int, ...] = ()
     freed: int = 0  # calls in flight that ended
     succeeded: int = 0  # calls answered since the last draw: capacity is there again
+    sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +79,25 @@ def draw(
     clocks = tuple(quota.last_ms for quota in quotas)
     rpm = min((pace for quota in quotas if (pace := quota.rpm())), default=0)
     wait, binding, bound, room = 0, "", 0, len(asked.costs)
+    sizes = asked.sizes or (1,) * len(asked.costs)
     for index, quota in enumerate(quotas):
-        longer, why, most = quota.blocked(now_ms, asked.owner)
+        longer, why, most = quota.blocked(now_ms, asked.owner, sizes[0] if sizes else 1)
         room = min(room, most)
         if longer > wait:
             wait, binding, bound = longer, why, index
     if wait:
         return Granted((), wait, binding, bound, clocks, rpm=rpm)
     slots: list[int] = []
-    for tokens in asked.costs[:room]:
+    for tokens, size in zip(asked.costs[:room], sizes, strict=False):
+        if slots and any(quota.day_left < size for quota in quotas):
+            break  # the next draw says so
         large = _too_large(quotas, tokens)
         if large is not None:
             if not slots:
                 limit = quotas[large].limits.tokens_per_minute or 0
                 return Granted((), 0, "too_large", large, clocks, limit=limit, rpm=rpm)
             break
-        ahead_us, why, by, tails = _common_slot(quotas, tokens)
+        ahead_us, why, by, tails = _common_slot(quotas, size, tokens)
         ahead_ms = ahead_us // 1000
         if ahead_ms > asked.ahead_ms:
             wait, binding, bound = ahead_ms - asked.ahead_ms, why, by
@@ -100,7 +105,7 @@ def draw(
                 quotas[by].reserve(asked.owner, tokens)
             break
         for quota, tail in zip(quotas, tails, strict=True):
-            quota.take(asked.owner, tokens, ahead_us, tail)
+            quota.take(asked.owner, size, tokens, ahead_us, tail)
         slots.append(ahead_ms)
     return Granted(tuple(slots), wait, binding, bound, clocks, rpm=rpm)
 
@@ -113,13 +118,13 @@ def _too_large(quotas: Sequence[Quota], tokens: int) -> int | None:
     return None
 
 
-def _common_slot(quotas: Sequence[Quota], tokens: int) -> tuple[int, str, int, list[int]]:
+def _common_slot(quotas: Sequence[Quota], size: int, tokens: int) -> tuple[int, str, int, list[int]]:
     """The first slot that all allow: each may push it further, until none does."""
     ahead_us, binding, bound = 0, "", 0
     while True:
         before, tails = ahead_us, []
         for index, quota in enumerate(quotas):
-            at_us, why, tail = quota.earliest(tokens, ahead_us)
+            at_us, why, tail = quota.earliest(size, tokens, ahead_us)
             tails.append(tail)
             if at_us > ahead_us:
                 ahead_us, binding, bound = at_us, why, index

@@ -16,6 +16,7 @@ from batchq.core.ring import BUCKET_MS, RING, SPAN_MS, Ring, oldest_at
 from batchq.core.slowdown import Slowdown
 
 MINUTE_US = 60_000_000
+NO_LIMIT = 1 << 30
 PACE = (20, 21)  # slots follow each other a little faster than the limit, so that what was lost is caught up
 CLOCK_SLACK_MS = 250  # a clock further ahead than this of what the caller expects has been set
 POLL_MS = 100  # to the next look at what has no time of its own
@@ -110,18 +111,25 @@ class Quota:
 
     # -- whether, and when ----------------------------------------------------------------------------------
 
-    def blocked(self, now_ms: int, owner: str) -> tuple[int, str, int]:
-        """(wait, binding, room): how long nothing goes, for what, and else how many may go at once."""
-        room = 1 << 30
+    @property
+    def day_left(self) -> int:
+        """Requests that the day has left. A call larger than a day's has the day to itself."""
+        of_day = self.limits.requests_per_day
+        return NO_LIMIT if of_day is None or not self.of_day else of_day - self.of_day
+
+    def blocked(self, now_ms: int, owner: str, size: int) -> tuple[int, str, int]:
+        """(wait, binding, room): how long nothing goes, for what, and else how many calls may go at once.
+
+        `size` is of the first of them, in requests.
+        """
+        room = NO_LIMIT
         if self.paused:
             return 1_000, "paused", 0
         if self.hold_ms > now_ms:
             return self.hold_ms - now_ms, self.why or "hold", 0
         limits = self.limits
-        if limits.requests_per_day is not None:
-            room = limits.requests_per_day - self.of_day
-            if room <= 0:
-                return self.day_end_ms - now_ms, "requests_per_day", 0
+        if self.day_left < size:
+            return self.day_end_ms - now_ms, "requests_per_day", 0
         if self.reserved_for not in ("", owner) and self.reserved_until_ms > self.last_ms:
             return POLL_MS, "tokens_per_minute", 0
         if limits.concurrency is not None:
@@ -142,9 +150,13 @@ class Quota:
         cap = self.slowdown.cap
         return cap if cap and (not pace or cap < pace) else pace
 
-    def earliest(self, tokens: int, ahead_us: int) -> tuple[int, str, int]:
-        """The first slot from `ahead_us` on: µs ahead, what bound it, and the oldest bucket that counts there."""
+    def earliest(self, size: int, tokens: int, ahead_us: int) -> tuple[int, str, int]:
+        """The first slot from `ahead_us` on: µs ahead, what bound it, and the oldest bucket that counts there.
+
+        A call of more requests than a minute has waits for an empty one: whether that will do, the provider says.
+        """
         ring, limits = self.ring, self.limits
+        rpm = limits.requests_per_minute
         at_us = self.last_ms * 1000 + ahead_us
         binding = ""
         if self.next_us > at_us:
@@ -156,7 +168,7 @@ class Quota:
                 requests -= ring.of_requests.get(bucket, 0)
                 of_tokens -= ring.of_tokens.get(bucket, 0)
             tail = max(tail, oldest)
-            if limits.requests_per_minute is not None and requests + 1 > limits.requests_per_minute:
+            if rpm is not None and requests and requests + size > rpm:
                 binding, amounts = "requests_per_minute", ring.of_requests
             elif limits.tokens_per_minute is not None and of_tokens + tokens > limits.tokens_per_minute:
                 binding, amounts = "tokens_per_minute", ring.of_tokens
@@ -167,13 +179,13 @@ class Quota:
                 first += 1
             at_us = ((first + 1) * BUCKET_MS + SPAN_MS) * 1000
 
-    def take(self, owner: str, tokens: int, ahead_us: int, tail: int) -> None:
+    def take(self, owner: str, size: int, tokens: int, ahead_us: int, tail: int) -> None:
         """Take what `earliest` allowed."""
         self.ring.expire(tail)
         at_us = self.last_ms * 1000 + ahead_us
-        self.ring.add(at_us // 1000 // BUCKET_MS, 1, tokens)
-        self.of_day += 1
-        self.next_us = at_us + self.gap_us(tokens)
+        self.ring.add(at_us // 1000 // BUCKET_MS, size, tokens)
+        self.of_day += size
+        self.next_us = at_us + self.gap_us(size, tokens)
         self.flying[owner] = self.flying.get(owner, 0) + 1
         self.slowdown.probe_goes(owner, self.last_ms)
         if self.reserved_for == owner:
@@ -184,17 +196,17 @@ class Quota:
         if tokens * LARGE_SHARE > (self.limits.tokens_per_minute or 0):
             self.reserved_for, self.reserved_until_ms = owner, self.last_ms + RESERVED_MS
 
-    def gap_us(self, tokens: int) -> int:
-        """To the next slot after a call of so many tokens: paced, so that a minute's worth never goes at once."""
+    def gap_us(self, size: int, tokens: int) -> int:
+        """To the next slot after a call of so many requests and tokens: paced, so that a minute's worth never goes at once."""
         fast, slow = PACE
         if self.last_ms - self.born_ms < SPAN_MS:
             fast = slow  # the first minute has nothing to catch up
         pace, limits = self.rpm(), self.limits
         gap = 0
         if pace and pace == limits.requests_per_minute:
-            gap = MINUTE_US * fast // (pace * slow)
+            gap = size * MINUTE_US * fast // (pace * slow)
         elif pace:
-            gap = MINUTE_US // pace
+            gap = size * MINUTE_US // pace
         if limits.tokens_per_minute:
             gap = max(gap, tokens * MINUTE_US // limits.tokens_per_minute * fast // slow)
         return gap

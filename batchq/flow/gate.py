@@ -41,11 +41,13 @@ LATE_S = VALID_MS / 1000  # after its slot a permit is void
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to make one call. `buckets` are where each quota counted it, `tokens` what was drawn for it."""
+    """Leave to make one call. `buckets` are where each quota counted it, `tokens` and `size` what was drawn for it:
+    input tokens, and requests as the provider counts them."""
 
     waited_ms: int
     buckets: tuple[int, ...] = ()
     tokens: int = 0
+    size: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class TooLarge:
 class _Waiter:
     tokens: int
     usual: int  # tokens it needs, if it is as most are
+    size: int  # requests
     go: threading.Event = field(default_factory=threading.Event)
     slot_at: float | None = None  # monotonic
     buckets: tuple[int, ...] = ()
@@ -120,10 +123,13 @@ class Gate:
 
     # -- for the tasks --------------------------------------------------------------------------------------
 
-    def wait(self, patience_s: float, tokens: int = 0, usual: int = 0) -> Permit | TooLong | TooLarge:
-        """Wait for a permit, at most `patience_s`. `tokens` is what is drawn, `usual` what is likely needed."""
+    def wait(
+        self, patience_s: float, tokens: int = 0, usual: int = 0, size: int = 1
+    ) -> Permit | TooLong | TooLarge:
+        """Wait for a permit, at most `patience_s`. `tokens` is what is drawn, `usual` what is likely needed; `size` is
+        how many requests the provider will count."""
         started = time.monotonic()
-        waiter = _Waiter(tokens, usual or tokens)
+        waiter = _Waiter(tokens, usual or tokens, size)
         place = " ".join(self.quotas)  # a job's or a queue's own limit holds up no others of the same model
         if not self._holds.enter(place):
             return TooLong(self._estimate_ms(), 0, self._binding)
@@ -150,7 +156,7 @@ class Gate:
                 due_ms = refusal.due_ms if refusal else self._estimate_ms()
                 return TooLong(due_ms, waited_ms(), refusal.binding if refusal else self._binding)
             if self._reached(waiter):
-                return Permit(waited_ms(), waiter.buckets, waiter.tokens)
+                return Permit(waited_ms(), waiter.buckets, waiter.tokens, waiter.size)
             self._give_back(waiter)  # void: too late for its slot, or the quota is held since
 
     def done(self, permit: Permit, tokens: int | None, *, answered: bool) -> None:
@@ -166,7 +172,7 @@ class Gate:
 
     def unused(self, permit: Permit) -> None:
         """No call was made: the permit goes back."""
-        self._tell(permit.buckets, -1, -permit.tokens, False)
+        self._tell(permit.buckets, -permit.size, -permit.tokens, False)
 
     # -- waiting --------------------------------------------------------------------------------------------
 
@@ -206,7 +212,7 @@ class Gate:
         return time.monotonic() - waiter.slot_at <= LATE_S and self._holds.held(self.quotas)[0] == 0
 
     def _give_back(self, waiter: _Waiter) -> None:
-        self._tell(waiter.buckets, -1, -waiter.tokens, False)
+        self._tell(waiter.buckets, -waiter.size, -waiter.tokens, False)
 
     def _tell(self, buckets: Sequence[int], requests: int, tokens: int, answered: bool) -> None:
         with self._lock:
@@ -287,6 +293,7 @@ class Gate:
             expected_ms=self._expected(now),
             freed=news.freed,
             succeeded=news.succeeded,
+            sizes=tuple(waiter.size for waiter in waiters),
         )
         granted = self._store.draw(self.quotas, self._confs, asked, news.corrections)
         self._drew_at, self._clocks_ms = now, granted.clocks_ms

@@ -83,6 +83,7 @@ class QuotaStore:
             ",".join(map(str, asked.costs)),
             asked.freed,
             asked.succeeded,
+            ",".join(map(str, asked.sizes)),
         ]
         for index, conf in enumerate(confs):
             mine = corrections[index] if corrections else ()

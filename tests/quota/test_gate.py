@@ -106,6 +106,17 @@ def test_two_processes_share_the_pace(make: Make, store: QuotaStore) -> None:
     assert max(ends) < 15
 
 
+def test_a_pack_is_one_call_in_flight_and_many_requests(make: Make, store: QuotaStore) -> None:
+    gate = make(QuotaLimits(requests_per_minute=60_000))
+    kept, unused = gate.wait(5, size=80), gate.wait(5, size=30)
+    assert isinstance(kept, Permit)
+    assert isinstance(unused, Permit)
+    view = store.view("q", live=True)
+    assert (view.used_requests, view.in_flight) == (110, 2)
+    gate.unused(unused)
+    eventually(lambda: store.view("q", live=True).used_requests == 80)
+
+
 def test_what_was_not_used_and_what_ended_is_told(make: Make, store: QuotaStore) -> None:
     gate = make(QuotaLimits(tokens_per_minute=10_000))
     first, second = gate.wait(5, 400), gate.wait(5, 400)

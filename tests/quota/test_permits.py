@@ -92,6 +92,36 @@ def test_never_over_in_any_rolling_minute(
     assert tokens <= tpm
 
 
+@pytest.mark.parametrize("sizes", [(100,), (100, 1, 7), (75, 150)])
+def test_a_pack_counts_for_each_of_its_texts_and_is_paced_so(bench: Bench, sizes: tuple[int, ...]) -> None:
+    limits, sent = QuotaLimits(requests_per_minute=300), list[tuple[int, int]]()
+    while bench.now < START_MS + 300_000:
+        size = sizes[len(sent) % len(sizes)]
+        asked = Asked("me", (0,), 1_000, pacific.pacific_days(bench.now), sizes=(size,))
+        drawn = bench.store.draw(["q"], [limits], asked, [()])
+        sent += [(bench.now + slot, size) for slot in drawn.slots_ms]
+        bench.pass_time(max(100, drawn.wait_ms))
+    span = 60_000 + ring.VALID_MS + ring.TRAVEL_MS
+    for first, (at, _) in enumerate(sent):
+        assert sum(size for later, size in sent[first:] if later < at + span) <= 300
+    gaps = [(later - at) / size for (at, size), (later, _) in pairwise(sent)]
+    assert min(gaps) >= 200 * 20 // 21 - 1, "a large one is followed by a long pause"
+    assert sum(size for at, size in sent if at >= START_MS + 60_000) >= 0.6 * 4 * 300
+
+
+def test_a_pack_waits_for_a_day_that_has_room_for_it(bench: Bench) -> None:
+    limits = QuotaLimits(requests_per_day=120)
+
+    def draw(*sizes: int) -> Granted:
+        asked = Asked("me", (0,) * len(sizes), 1_000, pacific.pacific_days(bench.now), sizes=sizes)
+        return bench.store.draw(["q"], [limits], asked, [()])
+
+    assert len(draw(100, 100).slots_ms) == 1
+    assert draw(100).binding == "requests_per_day"
+    assert len(draw(20).slots_ms) == 1
+    assert draw(1).binding == "requests_per_day"
+
+
 @pytest.mark.parametrize("rpm", [600, 6_000])
 def test_a_busy_quota_is_used_to_98_percent_without_bursts(bench: Bench, rpm: int) -> None:
     slots: list[int] = []

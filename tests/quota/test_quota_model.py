@@ -50,7 +50,7 @@ class Histories(RuleBasedStateMachine):
         self.models = [Quota() for _ in confs]
         self.real_ms = 0  # time as it truly passes, which the store's clock need not show
         self.last_draw: dict[str, tuple[int, tuple[int, ...]]] = {}
-        self.out: list[tuple[str, tuple[int, ...], int]] = []  # owner, buckets, tokens
+        self.out: list[tuple[str, tuple[int, ...], int, int]] = []  # owner, buckets, tokens, size
         self.corrections: list[list[Correction]] = [[] for _ in confs]
         self.freed = dict.fromkeys(OWNERS, 0)
         self.succeeded = 0
@@ -68,26 +68,30 @@ class Histories(RuleBasedStateMachine):
 
     @rule(
         owner=st.sampled_from(OWNERS),
-        costs=st.lists(st.sampled_from([0, 1, 7, 60, 101, 3_000]), max_size=40),
+        wanted=st.lists(
+            st.tuples(st.sampled_from([0, 1, 7, 60, 101, 3_000]), st.sampled_from([1, 1, 1, 4, 100])),
+            max_size=40,
+        ),
         ahead=st.sampled_from([0, 500, 1_500]),
     )
-    def somebody_draws(self, owner: str, costs: list[int], ahead: int) -> None:
+    def somebody_draws(self, owner: str, wanted: list[tuple[int, int]], ahead: int) -> None:
         asked = Asked(
             owner=owner,
-            costs=tuple(costs),
+            costs=tuple(tokens for tokens, _ in wanted),
             ahead_ms=ahead,
             day_ends=pacific.pacific_days(self.now),
             expected_ms=self.expected(owner),
             freed=self.freed[owner],
             succeeded=self.succeeded,
+            sizes=tuple(size for _, size in wanted),
         )
         granted = self.both(asked)
         self.last_draw[owner] = self.real_ms, granted.clocks_ms
-        for slot, tokens in zip(granted.slots_ms, costs, strict=False):
+        for slot, (tokens, size) in zip(granted.slots_ms, wanted, strict=False):
             buckets = tuple((clock + slot) // ring.BUCKET_MS for clock in granted.clocks_ms)
-            self.out.append((owner, buckets, tokens))
+            self.out.append((owner, buckets, tokens, size))
         assert (
-            len(granted.slots_ms) == len(costs) or granted.wait_ms > 0 or granted.slots_ms or granted.binding
+            len(granted.slots_ms) == len(wanted) or granted.wait_ms > 0 or granted.slots_ms or granted.binding
         )
         assert list(granted.slots_ms) == sorted(granted.slots_ms)
         assert all(0 <= slot <= ahead for slot in granted.slots_ms)
@@ -118,10 +122,10 @@ class Histories(RuleBasedStateMachine):
         if not self.out:
             return
         number = data.draw(st.integers(0, len(self.out) - 1), label="permit")
-        owner, buckets, estimate = self.out.pop(number)
+        owner, buckets, estimate, size = self.out.pop(number)
         self.freed[owner] += 1
         self.succeeded += used
-        change = (0, tokens - estimate) if used else (-1, -estimate)
+        change = (0, tokens - estimate) if used else (-size, -estimate)
         for mine, bucket in zip(self.corrections, buckets, strict=True):
             mine.append(Correction(bucket, *change))
 

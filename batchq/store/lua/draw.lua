@@ -12,7 +12,8 @@
 -- ARGV[6]  costs       input tokens of each wanted permit: "n,n,…"; "" for none wanted
 -- ARGV[7]  freed       calls in flight that ended
 -- ARGV[8]  succeeded   calls answered since the last draw
--- ARGV[9..] for each quota: conf, conf_at, corrections, expected
+-- ARGV[9]  sizes       requests that the provider counts for each wanted permit: "n,n,…"; "" for one each
+-- ARGV[10..] for each quota: conf, conf_at, corrections, expected
 --   conf         limits as this owner's settings have them: "rpm,tpm,rpd,concurrency,learns", - for none
 --   conf_at      when the owner began; the latest beginner's settings hold
 --   corrections  of former permits: "bucket:requests:tokens,…"
@@ -25,7 +26,7 @@
 --- include quota
 local now, epoch, owner, ahead = clock_ms(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 local freed, succeeded = tonumber(ARGV[7]), tonumber(ARGV[8])
-local FIRST, WIDTH = 9, 4
+local FIRST, WIDTH = 10, 4
 if epoch == "" then epoch = string.match(redis.call("INFO", "server"), "run_id:(%w+)") or "?" end
 
 local function numbers(text)
@@ -33,7 +34,7 @@ local function numbers(text)
   for part in string.gmatch(text, "%d+") do found[#found + 1] = tonumber(part) end
   return found
 end
-local day_ends, costs = numbers(ARGV[5]), numbers(ARGV[6])
+local day_ends, costs, sizes = numbers(ARGV[5]), numbers(ARGV[6]), numbers(ARGV[9])
 local day_began = 0
 for _, at in ipairs(day_ends) do if at <= now then day_began = math.max(day_began, at) end end
 
@@ -160,14 +161,20 @@ end
 
 -- -- whether, and when ----------------------------------------------------------------------------------------
 
-local function blocked(q)
-  local room = 1073741824
+local NO_LIMIT = 1073741824
+
+-- Requests that the day has left. A call larger than a day's has the day to itself.
+local function day_left(q)
+  if not q.limits.rpd or q.of_day == 0 then return NO_LIMIT end
+  return q.limits.rpd - q.of_day
+end
+
+-- How long nothing goes, for what, and else how many calls may go at once. `size` is of the first, in requests.
+local function blocked(q, size)
+  local room = NO_LIMIT
   if q.paused ~= "" then return 1000, "paused", 0 end
   if q.hold > now then return q.hold - now, q.why ~= "" and q.why or "hold", 0 end
-  if q.limits.rpd then
-    room = q.limits.rpd - q.of_day
-    if room <= 0 then return q.day - now, "requests_per_day", 0 end
-  end
+  if day_left(q) < size then return q.day - now, "requests_per_day", 0 end
   if q.res_for ~= "" and q.res_for ~= owner and q.res_until > q.last then return POLL_MS, "tokens_per_minute", 0 end
   if q.limits.conc then
     local flying = 0
@@ -191,7 +198,7 @@ local function pace_rpm(q)
 end
 
 -- The first slot from ahead_us on: µs ahead, what bound it, and the oldest bucket that counts there.
-local function earliest(q, tokens, ahead_us)
+local function earliest(q, size, tokens, ahead_us)
   local at_us, binding = q.last * 1000 + ahead_us, ""
   if q.next > at_us then at_us, binding = q.next, "requests_per_minute" end
   local tail, sum_r, sum_t = q.tail, q.sum_r, q.sum_t
@@ -202,7 +209,7 @@ local function earliest(q, tokens, ahead_us)
     end
     tail = math.max(tail, oldest)
     local amount
-    if q.limits.rpm and sum_r + 1 > q.limits.rpm then
+    if q.limits.rpm and sum_r > 0 and sum_r + size > q.limits.rpm then
       binding, amount = "requests_per_minute", requests_in
     elseif q.limits.tpm and sum_t + tokens > q.limits.tpm then
       binding, amount = "tokens_per_minute", tokens_in
@@ -215,13 +222,13 @@ local function earliest(q, tokens, ahead_us)
   end
 end
 
-local function gap_us(q, tokens)
+local function gap_us(q, size, tokens)
   local fast = q.last - q.born < SPAN_MS and SLOW or FAST
   local pace, gap = pace_rpm(q), 0
   if pace > 0 and pace == q.limits.rpm then
-    gap = math.floor(MINUTE_US * fast / (pace * SLOW))
+    gap = math.floor(size * MINUTE_US * fast / (pace * SLOW))
   elseif pace > 0 then
-    gap = math.floor(MINUTE_US / pace)
+    gap = math.floor(size * MINUTE_US / pace)
   end
   if q.limits.tpm then
     gap = math.max(gap, math.floor(math.floor(tokens * MINUTE_US / q.limits.tpm) * fast / SLOW))
@@ -229,12 +236,12 @@ local function gap_us(q, tokens)
   return gap
 end
 
-local function take_slot(q, tokens, ahead_us, tail)
+local function take_slot(q, size, tokens, ahead_us, tail)
   expire(q, tail)
   local at_us = q.last * 1000 + ahead_us
-  add(q, math.floor(math.floor(at_us / 1000) / BUCKET_MS), 1, tokens)
-  q.of_day = q.of_day + 1
-  q.next = at_us + gap_us(q, tokens)
+  add(q, math.floor(math.floor(at_us / 1000) / BUCKET_MS), size, tokens)
+  q.of_day = q.of_day + size
+  q.next = at_us + gap_us(q, size, tokens)
   if is_open(q) then q.probe_for, q.probe_until = owner, q.last + PROBE_MS end
   if q.res_for == owner then q.res_for = "" end
 end
@@ -263,16 +270,18 @@ end
 local wait, binding, bound, limit, slots = 0, "", 0, 0, {}
 local room = #costs
 for i, q in ipairs(quotas) do
-  local longer, why, most = blocked(q)
+  local longer, why, most = blocked(q, sizes[1] or 1)
   room = math.min(room, most)
   if longer > wait then wait, binding, bound = longer, why, i - 1 end
 end
 
 for n = 1, wait == 0 and room or 0 do
-  local tokens, large = costs[n], nil
+  local tokens, size, large, day_over = costs[n], sizes[n] or 1, nil, false
   for i, q in ipairs(quotas) do
+    if #slots > 0 and day_left(q) < size then day_over = true end
     if not large and q.limits.tpm and tokens > q.limits.tpm then large = i end
   end
+  if day_over then break end -- the next draw says so
   if large then
     if #slots == 0 then binding, bound, limit = "too_large", large - 1, quotas[large].limits.tpm end
     break
@@ -281,7 +290,7 @@ for n = 1, wait == 0 and room or 0 do
   while ahead_us ~= before do -- each may push it further, until none does
     before = ahead_us
     for i, q in ipairs(quotas) do
-      local at_us, reason, tail = earliest(q, tokens, ahead_us)
+      local at_us, reason, tail = earliest(q, size, tokens, ahead_us)
       tails[i] = tail
       if at_us > ahead_us then ahead_us, why, by = at_us, reason, i - 1 end
     end
@@ -295,7 +304,7 @@ for n = 1, wait == 0 and room or 0 do
     end
     break
   end
-  for i, q in ipairs(quotas) do take_slot(q, tokens, ahead_us, tails[i]) end
+  for i, q in ipairs(quotas) do take_slot(q, size, tokens, ahead_us, tails[i]) end
   slots[#slots + 1] = ahead_ms
 end
 
