@@ -1,6 +1,6 @@
 """Faults by option: what goes wrong, how often, for whom and when.
 
-A fault is written  KIND[:PART,PART…][@FROM-TO]
+A fault is written  KIND[:PART,PART…][@FROM-TO], or KIND,PART,PART…
 
     503                       every request
     503:0.1                   one in ten, drawn from the seed and the number of the request
@@ -57,6 +57,7 @@ ANSWER_KINDS = frozenset(
 KINDS = STATUS_KINDS | BODY_KINDS | ANSWER_KINDS
 
 _SPAN = re.compile(r"@(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)?$")
+_PARTS = re.compile(r"[:,]")
 _DIRECTIVE = re.compile(r"\[\[emulate:([^\]]+)\]\]")
 _NUMBERS = {"s": ("drip", "hang", "slow"), "mb": ("huge",), "retry": ("429", "429-day", "429-zero")}
 
@@ -91,7 +92,7 @@ def parse_fault(spec: str) -> Fault:
         given["to_s"] = float(found[2]) if found[2] else None
         if found[2] and float(found[2]) <= float(found[1]):
             raise _wrong(spec, f"the span {found[0][1:]} is empty")
-    kind, _, parts = rest.partition(":")
+    kind, parts = _PARTS.split(rest, maxsplit=1) if _PARTS.search(rest) else (rest, "")
     if kind not in KINDS:
         raise _wrong(spec, f"{kind!r} is no kind of fault; there are {', '.join(sorted(KINDS))}")
     while parts:

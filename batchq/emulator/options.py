@@ -44,7 +44,9 @@ class EmulatorOptions:
     def __post_init__(self) -> None:
         _ = self.limits
         if self.burst is not None and self.window is not Window.BUCKET:
-            raise ConfigurationError(f"burst={self.burst} is of the bucket window only: set window=bucket")
+            raise ConfigurationError(
+                f"burst={self.burst} is of the bucket window only: --mode bucket (in Python, window=Window.BUCKET)"
+            )
         if self.burst is not None and self.burst < 1:
             raise ConfigurationError(f"burst={self.burst} must be at least 1")
         for name in ("latency_s", "latency_sigma"):

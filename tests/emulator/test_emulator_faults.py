@@ -36,6 +36,8 @@ def until(true: Callable[[], bool], seconds: float = 5.0) -> None:
     [
         ("503", Fault("503")),
         ("503:0.1", Fault("503", rate=0.1)),
+        ("503,match=a, b", Fault("503", match="a, b")),
+        ("503,first=1@0-60", Fault("503", first=1, to_s=60)),
         ("429:1.0@0-60", Fault("429", from_s=0, to_s=60)),
         ("hang@30-", Fault("hang", from_s=30)),
         ("schema:first=1", Fault("schema", first=1)),
