@@ -16,7 +16,7 @@ def cancel(walk: Walk, job_id: str, *, by: str) -> bool:
     """
     if not isinstance(job_id, str) or not JOB_ID.fullmatch(job_id):  # it may come by message
         raise InputError("cancel takes the id of a job")
-    changed = walk.jobs.cancel(job_id, by=by)
+    changed = walk.jobs.cancel(job_id, by=by, why="nothing more goes out")
     advance(walk, job_id)
     return changed
 

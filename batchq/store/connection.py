@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -91,6 +92,10 @@ def translate(exc: RedisError, address: RedisAddress) -> BatchqError:
     where = f"Redis at {address.shown}"
     text = str(exc)
     if isinstance(exc, AuthenticationError) or "WRONGPASS" in text or "NOAUTH" in text:
+        if address.password is None:
+            return ConfigurationError(
+                f"{where} wants a password: put it into BATCHQ_REDIS_URL, as in redis://:PASSWORD@HOST:6379/0"
+            )
         return ConfigurationError(f"{where} refuses the password: correct BATCHQ_REDIS_URL ({text})")
     if isinstance(exc, NoPermissionError):
         return ConfigurationError(f"{where} denies a command to this user: {text}")
@@ -103,7 +108,8 @@ def translate(exc: RedisError, address: RedisAddress) -> BatchqError:
     if isinstance(exc, ReadOnlyError):
         return StoreUnavailable(f"{where} is a read-only replica: name the master, or use sentinel://")
     if "MISCONF" in text:
-        return StoreUnavailable(f"{where} refuses writes because it cannot persist (disk full?): {text}")
+        said = re.sub(r"\s*script: .*", "", text, flags=re.DOTALL)  # of ours it is no news
+        return StoreUnavailable(f"{where} refuses writes because it cannot persist (disk full?): {said}")
     if "invalid DB index" in text or "DB index is out of range" in text:
         return ConfigurationError(f"{where} has no such database: {text}")
     if isinstance(exc, RedisTimeoutError):

@@ -160,6 +160,7 @@ def record_of(
         model=raw.get("model") or (lanes[0].model if len(lanes) == 1 else None),
         options=json.loads(raw.get("options", "{}")),
         metadata=json.loads(raw.get("metadata", "{}")),
+        run=raw.get("run"),
         total=number("total"),
         succeeded=number("n_S"),
         failed=number("n_F"),

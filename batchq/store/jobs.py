@@ -267,7 +267,9 @@ class JobStore:
 
     def unhold(self, job_id: str, cause: HoldCause | None, by: str) -> bool:
         """Lift one cause (None: all). False: it was not there."""
-        done = self._hold(job_id, "0", cause or "all", "", _change("resumed", by, cause or ""))
+        done = self._hold(
+            job_id, "0", cause or "all", "", _change("resumed", by, f"held no more: {cause or 'by anything'}")
+        )
         self.wake(job_id)
         return done
 

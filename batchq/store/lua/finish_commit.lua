@@ -20,7 +20,9 @@ if record[1] ~= "pending" and record[1] ~= "processing" then return { "ok", reco
 if tonumber(record[2]) + tonumber(record[3]) ~= 0 then return { "reopened" } end
 local state = record[6] == "cancel" and "cancelled" or "completed"
 redis.call("HSET", job, "state", state, "finished", int(now), "holds", "")
-redis.call("RPUSH", log, '{"time":' .. string.format("%.3f", now / 1000) .. ',"change":"' .. state .. '","by":"worker","why":""}')
+local line = state == "cancelled" and '"ended","by":"worker","why":"nothing is in flight any more"'
+  or '"' .. state .. '","by":"worker","why":""'
+redis.call("RPUSH", log, '{"time":' .. string.format("%.3f", now / 1000) .. ',"change":' .. line .. "}")
 if retention > 0 then
   for _, key in ipairs(KEYS) do redis.call("PEXPIRE", key, int(retention)) end
 end
