@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Unpack
@@ -17,11 +18,12 @@ from batchq import wiring
 from batchq.core.forks import whole_before_fork
 from batchq.core.lifecycle import ENDED, HoldCause, ItemState, JobState
 from batchq.core.records import DeadLetter, Item, JobRecord, JobStatus, Result
-from batchq.errors import Complaint, InputError, StoreUnavailable, WaitTimeout
+from batchq.core.wording import no_worker
+from batchq.errors import Complaint, InputError, NoWorkerWarning, StoreUnavailable, WaitTimeout
 from batchq.flow.cancel import cancel, delete
 from batchq.flow.quotas import Quotas
 from batchq.flow.redrive import Choice, Filters, dead_letters, purge, redrive
-from batchq.flow.status import completed
+from batchq.flow.status import completed, unserved_queues
 from batchq.flow.submission import ARGUMENTS, Accepted, FilesMode, Submission, check_arguments
 from batchq.flow.submit import submit
 from batchq.flow.walk import Walk
@@ -31,6 +33,7 @@ from batchq.store.fleet import Beat
 from batchq.wiring import Place
 
 POLL_S = (0.05, 1.0)  # while waiting: short at first, for small jobs
+LONELY_S = 2.0  # of waiting before a look at who consumes the queues
 PERSON = "person"
 
 
@@ -222,12 +225,15 @@ class Client:
         """
         give_up = None if timeout is None else time.monotonic() + timeout
         pause = POLL_S[0]
+        lonely = _Lonely(self.walk, job_id)
         while True:
             try:
                 record = self.walk.jobs.record(job_id)
                 if record.state in ENDED and record.finished_at is not None:
                     return self.status(job_id)
-                if watch is not None and watch(record):
+                if watch is None:
+                    lonely.look(record)
+                elif watch(record):
                     return record
             except StoreUnavailable as exc:
                 if give_up is not None and time.monotonic() > give_up:
@@ -315,13 +321,34 @@ class Client:
         self.close()
 
 
+class _Lonely:
+    """Warns a waiting program, once, that nobody is there to do the work."""
+
+    def __init__(self, walk: Walk, job_id: str) -> None:
+        self._walk, self._job_id = walk, job_id
+        self._told = False
+        self._next = time.monotonic() + LONELY_S
+
+    def look(self, record: JobRecord) -> None:
+        """Raises StoreUnavailable."""
+        if self._told or time.monotonic() < self._next or record.state is JobState.PAUSED:
+            return
+        self._next = time.monotonic() + LONELY_S
+        missing = unserved_queues(self._walk, self._job_id)
+        if missing:
+            self._told = True
+            warnings.warn(f"job {self._job_id} waits: {no_worker(missing)}", NoWorkerWarning, stacklevel=2)
+
+
 def _patience(walk: Walk, job_id: str, stop: threading.Event) -> Callable[[], bool]:
     """Waits a moment; False when nothing more can come."""
+    lonely = _Lonely(walk, job_id)
 
     def wait() -> bool:
         record = walk.jobs.record(job_id)
         if record.state in ENDED and record.finished_at is not None:
             return False
+        lonely.look(record)
         return not stop.wait(0.2)
 
     return wait

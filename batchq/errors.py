@@ -109,6 +109,10 @@ class WaitTimeout(BatchqError):
     """The job did not end in the time given; it goes on."""
 
 
+class NoWorkerWarning(UserWarning):
+    """A program waits for a job whose queues no live worker consumes."""
+
+
 class ProviderError(BatchqError):
     """A provider's call failed. Raised by adapters only; carries plain values, so it pickles.
 

@@ -66,9 +66,9 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
+        except BrokenPipeError:  # click would end with 1 for it
             ending.close_stdout()
-            raise
+            return ending.BROKEN_PIPE
         except Exception:
             if ctx.params.get("debug"):
                 traceback.print_exc()

@@ -39,9 +39,14 @@ def passing_on(name: str, whose: str, epilog: str) -> Callable[[Passing], click.
 def worker_command(arguments: tuple[str, ...]) -> None:
     """Run a Celery worker: `celery -A workers worker -P gevent -c 100` with the options given here."""
     from batchq import wiring
-    from batchq.cli import opening
+    from batchq.cli import opening, say
 
-    wiring.locate(opening.settings(), start=False)  # a missing server is told here, not in Celery's traceback
+    loaded = opening.settings()
+    wiring.locate(loaded, start=False)  # a missing server is told here, not in Celery's traceback
+    known = [*wiring.worker_queues(loaded), loaded.dead_letter_queue]
+    for queue in queues_named(arguments):
+        if queue not in known:
+            say.note(f"warning: no operation here uses queue {queue}: there are {', '.join(known)}")
     _become("worker", worker_arguments(arguments))
 
 
@@ -86,6 +91,19 @@ def worker_arguments(given: Sequence[str]) -> list[str]:
     if not any(one.startswith(("-c", "--concurrency", "--autoscale")) for one in arguments):
         arguments += ["-c", str(SLOTS)]
     return arguments
+
+
+def queues_named(given: Sequence[str]) -> list[str]:
+    """What `-Q a,b`, `-Qa,b`, `--queues a,b` or `--queues=a,b` name."""
+    named = []
+    for one, following in zip(given, [*given[1:], ""], strict=True):
+        if one in ("-Q", "--queues"):
+            named.append(following)
+        elif one.startswith("--queues="):
+            named.append(one.removeprefix("--queues="))
+        elif one.startswith("-Q"):
+            named.append(one[2:])
+    return [queue.strip() for text in named for queue in text.split(",") if queue.strip()]
 
 
 def flower_arguments(given: Sequence[str]) -> list[str]:

@@ -197,6 +197,8 @@ def export_letters(choice: Choice, out: str | None, as_json: bool) -> None:
 
 def _confirm(client: Client, choice: Choice, what: str) -> None:
     number = sum(1 for _ in choice.letters(client))
+    if not number:
+        return  # there is nothing to ask about
     if not sys.stdin.isatty():
         raise click.UsageError(
             f"{what.lower()} all {number:,} dead letters of all jobs? Name a JOB or a filter, or add --yes"

@@ -12,10 +12,11 @@ from typing import Any
 import click
 
 from batchq.cli import say
-from batchq.errors import BatchqError, InputError, StoreUnavailable
+from batchq.errors import BatchqError, InputError, StoreUnavailable, Unavailable
 
 ERROR, USAGE, UNSUCCESSFUL, ENDED_EARLY, PAUSED = 1, 2, 3, 4, 5
 INTERRUPTED, TERMINATED = 130, 143
+BROKEN_PIPE = 141  # as of programs that SIGPIPE ends
 
 
 class Terminated(BaseException):
@@ -39,10 +40,16 @@ def code_of(exc: BaseException) -> int:
             return USAGE
         case StoreUnavailable():
             say.error(f"{exc}\nIs the server up, and BATCHQ_REDIS_URL right? `batchq doctor` checks it")
+        case Unavailable(kind="CONNECTION"):
+            say.error(
+                f"{exc}\nNothing was stored. Does something listen there, and is GOOGLE_GEMINI_BASE_URL right? "
+                "--no-preflight submits without asking"
+            )
         case BatchqError():
             say.error(str(exc))
         case BrokenPipeError():
             close_stdout()
+            return BROKEN_PIPE
         case OSError():
             say.error(_of_system(exc))
         case _:
@@ -78,9 +85,10 @@ def quiet_warnings() -> None:
     """Warnings as a line on stderr, without the line of code that they come from."""
 
     def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
+        from batchq.errors import NoWorkerWarning
         from batchq.settings import UnknownVariable
 
-        if category is UnknownVariable:
+        if category in (UnknownVariable, NoWorkerWarning):
             say.note(f"warning: {message}")
 
     warnings.showwarning = show  # type: ignore[assignment]

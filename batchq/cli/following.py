@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from batchq.cli import ending, say
 from batchq.cli.progress import Progress
-from batchq.cli.submitting import unserved_queues
 from batchq.core.lifecycle import ENDED, JobState
 from batchq.core.summary import Example, all_succeeded, report, what_to_do
+from batchq.core.wording import no_worker
+from batchq.flow.status import unserved_queues
 
 if TYPE_CHECKING:
     from batchq.client import Client
@@ -84,7 +85,7 @@ class _Lonely:
         self._looks += 1
         if self._looks % FLEET_CHECKS or not record.pending + record.processing:
             return
-        missing = unserved_queues(self._client, self._job_id)
+        missing = unserved_queues(self._client.walk, self._job_id)
         if missing and not self._told:
             self._shown.note(no_worker(missing) + "; waiting for one")
         elif self._told and not missing:
@@ -92,18 +93,16 @@ class _Lonely:
         self._told = bool(missing)
 
 
-def no_worker(queues: list[str]) -> str:
-    return f"no live worker consumes {', '.join(queues)}: start one with `batchq worker`"
-
-
-def tell_report(client: Client, record: JobRecord, results: str | None = None) -> None:
-    """The report on stderr."""
+def tell_report(
+    client: Client, record: JobRecord, results: str | None = None, *, resume: str = "batchq resume"
+) -> None:
+    """The report on stderr. `resume` is the command that has a paused job go on."""
     rows = [("job", record.id), *report(record, examples(client, record))]
     if results is not None:
         rows.append(("results", results))
     say.note()
     say.rows(rows, to_stderr=True)
-    advice = what_to_do(record)
+    advice = what_to_do(record, resume)
     if advice:
         say.note()
         for line in advice:

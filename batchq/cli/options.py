@@ -107,6 +107,7 @@ class JobOptions:
             concurrency=self.concurrency,
             deadline=self.deadline,
             metadata=metadata,
+            run=self.digest(source),
             files=files,
             strict=self.strict,
             skip_bad=self.skip_bad,

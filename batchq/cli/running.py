@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchq.cli import ending, opening, say
-from batchq.cli.following import exit_code, follow, no_worker, tell_report
+from batchq.cli.following import exit_code, follow, tell_report
 from batchq.cli.options import JobOptions
 from batchq.cli.progress import Progress, progress
-from batchq.cli.submitting import STDIN, files_mode, open_input, tell_accepted, tell_input, unserved_queues
+from batchq.cli.submitting import STDIN, files_mode, open_input, tell_accepted, tell_input
 from batchq.core.lifecycle import ENDED, JobState
-from batchq.core.wording import count
+from batchq.core.wording import count, no_worker
 from batchq.errors import BatchqError, Conflict, InputError, NotFound
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ def run(request: RunRequest) -> int:
         if reading is not None:
             tell_input(reading)
         with _client(found) as client, _around(client) as around:
+            if request.resume is not None:
+                client.get(request.resume)  # before anything is started for it
             workers = _worker_count(request, found)
             project = _give_provider(request, reading, around, workers, found)
             job_id = _job(request, client, found, reading, around, workers, project)
@@ -180,7 +182,7 @@ def _job(
         # by path or as bytes, as it was: else its content would look like another
         mode = "path" if "files" in former.metadata else "inline"
     while True:
-        metadata = {"run": digest, **({"files": folder} if mode == "path" else {})}
+        metadata = {"files": folder} if mode == "path" else {}
         job_id = former.id if former else None
         submission = replace(
             request.asked.submission(request.source, mode, metadata, job_id), project=project
@@ -207,7 +209,7 @@ def _unfinished(request: RunRequest, client: Client, digest: str) -> JobRecord |
     same = [
         record
         for record in client.walk.jobs.unfinished()
-        if record.state not in ENDED and record.metadata.get("run") == digest
+        if record.state not in ENDED and record.run == digest
     ]
     return max(same, key=lambda record: record.created_at, default=None)
 
@@ -304,7 +306,7 @@ def _to_the_end(
     if around.workers is not None:
         _begin_the_end(client, around.workers)  # while the results are written
     if record.state is JobState.PAUSED:
-        tell_report(client, record)
+        tell_report(client, record, resume="batchq run --resume" if workers else "batchq resume")
         if request.as_json:
             say.document({**record.to_json(), "results": None})
         return exit_code(record)
@@ -327,7 +329,9 @@ def _followed(
             _tell_of_others(client, job_id, queues, project)
         around.workers = _start_workers(found, around, workers, queues)
     else:
-        missing = unserved_queues(client, job_id)
+        from batchq.flow.status import unserved_queues
+
+        missing = unserved_queues(client.walk, job_id)
         if missing:
             say.note(f"{no_worker(missing)}, or use --workers N; waiting for one")
     with progress() as shown:

@@ -21,22 +21,25 @@ Examples:
 def submit_command(source: str, asked: JobOptions, as_json: bool) -> None:
     """Store the items of INPUT as a job and start it. Prints the job's id."""
     from batchq.cli import opening, say
-    from batchq.cli.following import no_worker
-    from batchq.cli.submitting import files_mode, open_input, tell_accepted, tell_input, unserved_queues
+    from batchq.cli.submitting import files_mode, open_input, tell_accepted, tell_expectation, tell_input
+    from batchq.core.wording import no_worker
+    from batchq.flow.status import unserved_queues
 
     loaded = opening.settings()
     opening.check_operation(asked.operation, loaded)
     with open_input(asked, source, loaded) as reading, opening.client() as client:
         tell_input(reading)
         mode = files_mode(asked, reading, client.settings, client.fleet(), own_workers=False)
-        metadata = {"run": asked.digest(source), **({"files": reading.folder} if mode == "path" else {})}
+        metadata = {"files": reading.folder} if mode == "path" else {}
         accepted = client.accept(asked.submission(source, mode, metadata), reading, preflight=asked.preflight)
         tell_accepted(accepted)
         if accepted.existed:
             say.note("it was submitted before under this key")
-        missing = unserved_queues(client, accepted.job_id)
+        missing = unserved_queues(client.walk, accepted.job_id)
         if missing:
             say.note(no_worker(missing))
+        else:
+            tell_expectation(client, accepted.job_id)
         if as_json:
             say.document(client.status(accepted.job_id).to_json())
         else:

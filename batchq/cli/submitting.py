@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchq.cli import say
 from batchq.cli.options import JobOptions
-from batchq.core.wording import count
+from batchq.core.wording import count, duration
 from batchq.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,8 +55,19 @@ def files_mode(
                 f"--files path: {os.pathsep!r} in {reading.folder!r} cannot be told to workers: rename the folder, "
                 "or use --files inline"
             )
+        _check_readers(reading.folder, readers, own_workers=own_workers)
         return "path"
     return "path" if (readers or own_workers) and others_read and not split else "inline"
+
+
+def _check_readers(folder: str, readers: Sequence[Beat], *, own_workers: bool) -> None:
+    """Raises InputError where none of the live workers may read the files: every item would fail."""
+    if own_workers or any(_reads(beat, folder) for beat in readers):
+        return
+    remedy = f"start workers with BATCHQ_FILE_ROOTS={folder}, or use --files inline"
+    if readers:
+        raise InputError(f"--files path: no live worker has {folder} under its file roots: {remedy}")
+    say.note(f"warning: --files path, and no worker lives yet: {remedy}")
 
 
 def _may_get(beat: Beat, asked: JobOptions, reading: Reading, settings: Settings) -> bool:
@@ -69,13 +81,18 @@ def _reads(beat: Beat, folder: str) -> bool:
     return any(Path(folder).is_relative_to(root) for root in beat.file_roots)
 
 
-def unserved_queues(client: Client, job_id: str) -> list[str]:
-    """The Celery queues that the job needs and no live worker consumes."""
-    settings = client.settings
-    consumed = {f"{settings.namespace}.{queue}" for beat in client.fleet() for queue in beat.queues}
-    needed = [settings.control_queue]
-    needed += [settings.queue_of(lane.operation) for lane in client.walk.spec(job_id).lanes]
-    return [queue for queue in dict.fromkeys(needed) if queue not in consumed]
+def tell_expectation(client: Client, job_id: str) -> None:
+    """The quota that binds and when the job will end by it, as far as that is known."""
+    from batchq.flow.forecast import binding
+
+    record = client.status(job_id)
+    bound = binding(client.walk, job_id)
+    if bound is not None:
+        quota, rpm = bound
+        say.note(f"quota: {quota}, {rpm:,} requests a minute")
+    if record.eta is not None:
+        end = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() + record.eta))
+        say.note(f"expected end: {end}, in {duration(record.eta)}")
 
 
 def tell_accepted(accepted: Accepted) -> None:

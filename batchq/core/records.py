@@ -320,6 +320,7 @@ class JobRecord:
     idle_s: float = 0.0  # of duration_s: paused, ended before a redrive, or without any worker
     resumes_at: float | None = None  # Unix seconds at which a pause ends by itself; None: it needs somebody
     error: str | None = None
+    run: str | None = None  # digest of the `batchq run` that made it; None: something else did
     now: float = 0.0  # the store's clock when the record was read
 
     @property
@@ -348,20 +349,32 @@ class JobRecord:
     @property
     def rate(self) -> float:
         """Items settled a second: lately while the job is open and that is known, else since the start without the
-        time it was idle; 0 before."""
+        time it was idle and without those that were cancelled; 0 before."""
         if self.pace and self.state not in ENDED:
             return self.pace
         active_s = (self.duration_s or 0.0) - self.idle_s
-        return self.settled / active_s if active_s > 0 else 0.0
+        return (self.settled - self.cancelled) / active_s if active_s > 0 else 0.0
 
     def to_json(self) -> JsonObject:
         from dataclasses import asdict
 
         raw = asdict(self)
-        raw.pop("now")
+        del raw["now"], raw["run"]
         raw["state"] = str(self.state)
         raw["duration_s"] = self.duration_s
+        for name, digits in _DIGITS.items():
+            if raw[name] is not None:
+                raw[name] = round(raw[name], digits)
         return raw
+
+
+_DIGITS = {
+    "duration_s": 3,
+    "idle_s": 3,
+    "eta": 1,
+    "pace": 6,
+    "cost_usd": 9,
+}  # beyond them is the noise of floats
 
 
 JobStatus = JobRecord  # the name of the Python interface

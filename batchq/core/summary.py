@@ -47,11 +47,12 @@ def report(record: JobRecord, examples: Mapping[str, Example] | None = None) -> 
     return rows
 
 
-def what_to_do(record: JobRecord) -> list[str]:
-    """The commands that go on from here; empty when there is nothing left to do."""
+def what_to_do(record: JobRecord, resume: str = "batchq resume") -> list[str]:
+    """The commands that go on from here; empty when there is nothing left to do. `resume`: a run takes its workers
+    with it, so its job goes on by another run."""
     advice = []
     if record.state is JobState.PAUSED:
-        advice.append(f"go on when the cause is gone: batchq resume {record.id}")
+        advice.append(f"go on when the cause is gone: {resume} {record.id}")
     if record.failed + record.dead_letter:
         advice.append(f"look at what did not succeed: batchq dlq list {record.id}")
         if record.state is not JobState.CANCELLED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 # C0, DEL, C1 (a lone \x9b begins an escape sequence), line and paragraph ends, marks that turn the direction of
 # writing, and halves of surrogate pairs, which no terminal can be sent
@@ -71,3 +72,7 @@ def short(number: int) -> str:
         if number >= size:
             return f"{number / size:.1f}{unit}"
     return str(number)
+
+
+def no_worker(queues: Sequence[str]) -> str:
+    return f"no live worker consumes {', '.join(queues)}: start one with `batchq worker`"

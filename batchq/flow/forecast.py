@@ -59,6 +59,22 @@ def with_eta(walk: Walk, record: JobRecord) -> JobRecord:
     return replace(record, eta=eta_s(left, 0, allowed, 0.0))
 
 
+def binding(walk: Walk, job_id: str) -> tuple[str, int] | None:
+    """The name of the job's tightest quota and its requests a minute; None: none limits them."""
+    spec = walk.spec(job_id)
+    known = [
+        (rpm, quota)
+        for passage in (_passage(walk, spec, lane) for lane in spec.lanes)
+        for quota, limits in zip(passage.quotas, passage.limits(), strict=True)
+        if (rpm := limits.requests_per_minute) is not None
+    ]
+    if not known:
+        return None
+    rpm, quota = min(known)
+    kind, _, name = quota.partition(":")
+    return ("the job's own" if kind == "job" else name.rpartition(":")[2]), rpm
+
+
 def _passage(walk: Walk, spec: JobSpec, lane: Lane) -> Passage:
     queue = walk.settings.operation(lane.operation).queue or lane.operation
     return walk.gates.of(spec, lane, walk.project_of(queue))

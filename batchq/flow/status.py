@@ -24,3 +24,13 @@ def _named(walk: Walk, job_id: str, slowest: Iterable[Slow]) -> Iterator[Slow]:
             for position in here:
                 item = shard.at(position)
                 yield Slow(item.id, item.ordinal, positions[position])
+
+
+def unserved_queues(walk: Walk, job_id: str) -> list[str]:
+    """The Celery queues that the job needs and no live worker consumes."""
+    settings = walk.settings
+    alive = walk.fleet.alive(int(settings.lease_s * 1000))
+    consumed = {f"{settings.namespace}.{queue}" for beat in alive for queue in beat.queues}
+    needed = [settings.control_queue]
+    needed += [settings.queue_of(lane.operation) for lane in walk.spec(job_id).lanes]
+    return [queue for queue in dict.fromkeys(needed) if queue not in consumed]

@@ -52,6 +52,7 @@ class Submission:
     tpm: int | None = None
     deadline: float | None = None  # Unix seconds
     metadata: JsonObject = field(default_factory=dict)
+    run: str | None = None  # digest of source and options, by which `batchq run` finds its unfinished job
     retention_ms: int = 0  # after the end; 0: for ever
     files: FilesMode = "inline"
     strict: bool = False  # items with a problem refuse the submission too

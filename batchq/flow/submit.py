@@ -115,6 +115,8 @@ def _fields(submission: Submission) -> dict[str, str | int]:
         "priority": submission.priority,
         "retention_ms": submission.retention_ms,
     }
+    if submission.run is not None:
+        fields["run"] = submission.run
     if submission.project is not None:
         fields["project"] = submission.project
     if submission.schema is not None:

@@ -13,7 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from batchq import Client, Conflict, Fatal, InputError, Item, NotEnoughMemory, NotFound, StoreUnavailable
+from batchq import (
+    Client,
+    Conflict,
+    Fatal,
+    InputError,
+    Item,
+    NotEnoughMemory,
+    NotFound,
+    NoWorkerWarning,
+    StoreUnavailable,
+    WaitTimeout,
+)
 from batchq.core.lifecycle import ItemState, JobState
 from batchq.embedded import EmbeddedServer
 from batchq.errors import Complaint
@@ -196,6 +207,21 @@ def test_a_request_for_another_model_than_the_jobs_fails_alone_and_is_listed(cli
     assert "names model models/gemini-2.5-pro, but the job runs gemini-2.5-flash" in str(accepted.problems[0])
     record = client.status(accepted.job_id)
     assert (record.failed, record.pending, record.requests) == (1, 2, 0)
+
+
+def test_a_program_that_waits_for_nobody_is_told_whom_to_start(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchq.client.LONELY_S", 0)
+    said = "no live worker consumes batchq.control, batchq.generate: start one with `batchq worker`"
+    job = client.submit(["a"])
+    with pytest.warns(NoWorkerWarning, match=said) as waited, pytest.raises(WaitTimeout):
+        job.wait(timeout=0.5)
+    assert len(waited) == 1
+    threading.Timer(0.5, job.cancel).start()
+    with pytest.warns(NoWorkerWarning, match=said):
+        results = list(job.results(wait=True))
+    assert [result.status for result in results] == [ItemState.CANCELLED]
 
 
 def test_nothing_in_it_is_an_error(client: Client, database: Database) -> None:

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from batchq.core.lifecycle import ItemState
-from batchq.core.records import Json, JsonObject, Result
+from batchq.core.records import Json, JsonObject, Outcome, Result
 
 # Unescaped they are fine JSON, but `str.splitlines` and its kin take them for line ends.
 _LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
@@ -25,7 +25,7 @@ def result_line(result: Result) -> JsonObject:
         "duration_ms": outcome.duration_ms,
         "waited_ms": outcome.waited_ms,
         "model": outcome.model,
-        "cost_usd": outcome.cost_usd,
+        "cost_usd": _cost(outcome),
     }
     if outcome.status is ItemState.SUCCEEDED:
         return {"key": result.id, "response": outcome.response or {}, "batchq": {**about, **details}}
@@ -46,8 +46,13 @@ def result_row(result: Result) -> JsonObject:
         "attempts": result.attempts,
         "duration_ms": result.duration_ms,
         "tokens": usage.input_tokens + usage.output_tokens,
-        "cost": result.outcome.cost_usd,
+        "cost": _cost(result.outcome),
     }
+
+
+def _cost(outcome: Outcome) -> float | None:
+    """To a billionth: what is beyond is the noise of floats."""
+    return None if outcome.cost_usd is None else round(outcome.cost_usd, 9)
 
 
 def error_of(result: Result) -> JsonObject:
