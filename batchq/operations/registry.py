@@ -20,6 +20,7 @@ from batchq.operations.own import Check, Function, Own
 from batchq.providers.base import Provider
 
 BUILT_IN = ("extract", "generate")
+NOT_FOUND = "is not on the Python path: correct its name, or set PYTHONPATH to the folder that it lies in"
 RESERVED = frozenset({"embed", "control", "dead_letter"})  # coming, and the names of batchq's own queues
 
 F = TypeVar("F", bound=Function)
@@ -63,7 +64,7 @@ def load(modules: Iterable[str]) -> None:
             raise
         except Exception as exc:
             missing = isinstance(exc, ModuleNotFoundError) and exc.name in _with_parents(module)
-            why = "is not on the Python path" if missing else f"failed: {type(exc).__name__}: {exc}"
+            why = NOT_FOUND if missing else f"failed: {type(exc).__name__}: {exc}"
             raise ConfigurationError(f"BATCHQ_INCLUDE: importing {module!r} {why}") from exc
 
 

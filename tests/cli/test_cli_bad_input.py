@@ -63,6 +63,15 @@ def test_an_unknown_model_and_a_bad_key_are_found_before_anything_is_stored(hous
 
 
 @scene
+def test_a_base_url_where_nothing_listens_is_told_with_what_to_do(house: House) -> None:
+    house.file("words.txt", "a\n")
+    nobody = {"GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:9", "GEMINI_API_KEY": "k"}
+    refused = house.run("submit", "words.txt", **nobody)
+    assert refused.process.returncode == 1
+    assert "is GOOGLE_GEMINI_BASE_URL right? --no-preflight" in refused.err
+    assert house.run("list", "--json").out == ""
+
+
 def test_a_schema_that_is_none_is_named(house: House) -> None:
     house.file("words.txt", "a\n")
     house.file("list.json", "[1")
@@ -150,3 +159,4 @@ def test_a_reader_that_goes_away_is_no_error_to_speak_of(house: House) -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
+    assert process.returncode == 141

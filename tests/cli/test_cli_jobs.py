@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -96,6 +97,46 @@ def test_the_same_idempotency_key_gives_the_same_job(house: House, batchq: Termi
 
     assert first.out == second.out
     assert "submitted before" in second.err
+
+
+def test_submit_tells_the_quota_that_binds_and_the_expected_end(house: House, batchq: Terminal) -> None:
+    house.file("words.txt", "a\n" * 10)
+    with Client() as client:
+        client.walk.fleet.beat(
+            Beat("one", "here", 1, 5, ("control", "generate"), "gevent", "1", "p"), 4_000, 15_000
+        )
+
+    own = batchq("submit", "words.txt", "--rpm", "2").err
+
+    assert "quota: the job's own, 2 requests a minute" in own
+    assert re.search(r"expected end: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d, in 5", own)
+    assert "no live worker" not in own
+    assert "quota:" not in batchq("submit", "words.txt").err  # none is known
+
+
+def test_the_record_shows_the_users_metadata_only_and_no_noise_of_floats(batchq: Terminal, job: str) -> None:
+    assert batchq("status", job, "--json").json["metadata"] == {"source": "rows.jsonl"}
+    assert "run" not in batchq("status", job, "--json").json
+
+
+def test_the_history_of_a_cancelled_job_says_what_happened(batchq: Terminal, job: str) -> None:
+    batchq("pause", job)
+    batchq("resume", job)
+    batchq("cancel", job)
+    lines = [(one["change"], one["why"]) for one in batchq("status", job, "--json").json["history"]]
+    assert lines[1:] == [
+        ("paused", "paused by a person"),
+        ("resumed", "held no more: by anything"),
+        ("cancelled", "nothing more goes out"),
+        ("ended", "nothing is in flight any more"),
+    ]
+
+
+def test_redriving_where_nothing_is_dead_asks_nothing(batchq: Terminal, house: House) -> None:
+    house.file("words.txt", "a\n")
+    batchq("submit", "words.txt")
+    answer = batchq("dlq", "redrive", "--json")
+    assert (answer.code, answer.json) == (0, {"redriven": 0, "skipped": 0})
 
 
 def test_status_shows_the_record_and_its_history(batchq: Terminal, job: str) -> None:
@@ -239,6 +280,17 @@ def test_files_go_by_path_where_every_worker_may_read_them_else_as_bytes(
         beat("two", ("/elsewhere",))
         assert "files" not in batchq(*command).json["metadata"]
         assert batchq(*command, "--files", "path").json["metadata"]["files"] == f"{root}/scans"
+        client.walk.fleet.leave("one")
+        before = len(list(client.list()))
+        refused = batchq(*command, "--files", "path")
+        assert refused.code == 2
+        assert f"no live worker has {root}/scans under its file roots" in refused.err
+        assert f"BATCHQ_FILE_ROOTS={root}/scans" in refused.err
+        assert len(list(client.list())) == before
+        client.walk.fleet.leave("two")
+        warned = batchq(*command, "--files", "path")
+        assert warned.code == 0
+        assert "warning: --files path, and no worker lives yet" in warned.err
 
 
 def test_doctor_masks_secrets_and_says_what_is_wrong(

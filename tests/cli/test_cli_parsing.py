@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
 from batchq.cli import COMMANDS, batchq, main
-from batchq.cli.celery import worker_arguments
+from batchq.cli.celery import queues_named, worker_arguments
 from batchq.cli.options import JobOptions, read_deadline
 
 HEAVY = ("celery", "kombu", "redis", "google.genai", "pydantic", "rich", "aiohttp", "gevent")
@@ -42,6 +44,18 @@ def test_every_command_is_listed_and_its_help_has_examples() -> None:
             shown = ask(*command, "--help").output
             assert "Example" in shown, command
             assert f"batchq {' '.join(command)}" in shown
+
+
+def test_every_command_and_option_stands_on_its_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
+    for name in COMMANDS:
+        parts = {**GROUPS, "quotas": ("show", "set", "reset", "pause", "resume")}.get(name, ())
+        assert re.search(rf"\bbatchq {name}\b|`{name} JOB`", page), name
+        for command in ([name, part] for part in parts) if parts else [[name]]:
+            shown = ask(*command, "--help").output
+            for line in re.findall(r"^  (-.*?)(?:  |$)", shown, re.MULTILINE):
+                names = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", line)) - {"-h", "--help"}
+                assert not names or any(re.search(rf"{one}(?![\w-])", page) for one in names), (command, line)
 
 
 def test_every_command_that_prints_takes_json() -> None:
@@ -123,3 +137,10 @@ def test_runs_that_would_make_another_job_have_another_digest() -> None:
 )
 def test_a_worker_gets_our_pool_unless_another_is_named(given: list[str], passed_on: list[str]) -> None:
     assert worker_arguments(given) == passed_on
+
+
+@pytest.mark.parametrize(
+    "given", [["-Q", "a,b"], ["-Qa,b"], ["--queues", "a, b"], ["--queues=a,b", "-c", "4"]]
+)
+def test_queues_are_found_however_they_are_named(given: list[str]) -> None:
+    assert queues_named(["-l", "info", *given]) == ["a", "b"]

@@ -252,7 +252,7 @@ def test_a_run_that_every_call_refuses_is_paused_and_goes_on_when_the_cause_is_g
         refused = house.run("run", "questions.txt", "--no-preflight", **address, GEMINI_API_KEY="bad-key")
         assert refused.process.returncode == 5, refused.err
         assert "API key not valid" in refused.err
-        assert "batchq resume" in refused.err
+        assert "go on when the cause is gone: batchq run --resume 2" in refused.err
 
         run = house.run("run", "questions.txt", "--no-preflight", **address, GEMINI_API_KEY="good")
     assert run.process.returncode == 0, run.err
