@@ -68,6 +68,10 @@ class BatchqCelery(Celery):
             parts.force_close_all()
             parts.connections.force_close_all()
 
+    def connection(self, hostname: str | None = None, *args: Any, **options: Any) -> Any:
+        """What Celery's banner names."""
+        return super().connection(hostname or self._own_broker, *args, **options)
+
     def connection_for_read(self, url: str | None = None, **options: Any) -> Any:
         return super().connection_for_read(url or self._own_broker, **options)
 

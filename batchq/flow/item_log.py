@@ -19,6 +19,9 @@ LOGGER = "batchq.items"
 log = logging.getLogger(LOGGER)
 
 SLOW = 3.0  # times the 95th percentile of the job's calls in this process
+QUICK_MS = (
+    1_000  # a call below it is never slow: of calls of milliseconds a busy processor makes some of hundreds
+)
 ENOUGH = 20  # calls of a job before one of them can be told slow
 REFRESH = 50  # calls between two looks at the percentile
 JOBS = 200  # of which a process keeps the latencies
@@ -32,7 +35,7 @@ class _Latencies:
 
     def add(self, bucket: int, duration_ms: int) -> bool:
         """Count a call; whether it was slow beside those before it."""
-        slow = self.slow_ms is not None and duration_ms > self.slow_ms
+        slow = self.slow_ms is not None and duration_ms > max(self.slow_ms, QUICK_MS)
         self.buckets[bucket] += 1
         self.calls += 1
         if self.calls == ENOUGH or self.calls % REFRESH == 0:

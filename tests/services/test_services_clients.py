@@ -19,8 +19,10 @@ from fleet_kit import OPERATIONS, Fleet, eventually
 
 from batchq import AsyncClient, AsyncJob, Client, Item, Job, JobState, WaitTimeout
 from batchq.async_client import AsyncQuotas
+from batchq.dispatch import make_app
 from batchq.errors import ConfigurationError, InputError, NotFound
 from batchq.flow.quotas import Quotas
+from batchq.settings import Settings
 from batchq.store.database import Database
 from batchq.wiring import Place
 
@@ -276,6 +278,14 @@ print(client.submit([Item("a", {"n": 1})], operation="work").status().total)
 
 def test_variables_of_other_celery_apps_and_of_django_are_ignored(fleet: Fleet) -> None:
     assert run(PLAIN, fleet, **JUNK) == "1"
+
+
+def test_the_banner_of_a_worker_names_the_broker_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://elsewhere:1/0")
+    app = make_app(Settings(redis_url="redis://here:6379/2"))
+    shown = app.connection().as_uri()
+    assert "here:6379/2" in shown
+    assert "elsewhere" not in shown
 
 
 def run(script: str, fleet: Fleet, **environ: str) -> str:

@@ -103,13 +103,22 @@ def test_slow_items_are_told_of_always(caplog: pytest.LogCaptureFixture) -> None
     log = ItemLog(every=False)
     settled(log, "early", 60_000)  # nothing to compare it with
     for number in range(100):
-        settled(log, f"i{number}", 100 + number % 7)
-    settled(log, "brisk", 300)
-    settled(log, "slow", 400)
+        settled(log, f"i{number}", 1_000 + number % 7)
+    settled(log, "brisk", 3_000)
+    settled(log, "slow", 4_000)
     assert [record.getMessage() for record in caplog.records] == [
-        'slow: item "slow" of job job-1: succeeded in 400 ms, 2 attempts, waited 7 ms'
+        'slow: item "slow" of job job-1: succeeded in 4000 ms, 2 attempts, waited 7 ms'
     ]
     assert caplog.records[0].levelno == logging.WARNING
+
+
+def test_calls_of_less_than_a_second_are_never_told_as_slow(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "batchq")
+    log = ItemLog(every=False)
+    for number in range(100):
+        settled(log, f"i{number}", 5)
+    settled(log, "held up", 900)
+    assert caplog.records == []
 
 
 def test_an_id_cannot_pose_as_another_line(caplog: pytest.LogCaptureFixture) -> None:
