@@ -157,7 +157,7 @@ def test_options_and_schema_arrive_where_gemini_looks_for_them(serve: Serve) -> 
 
 
 def test_a_files_bytes_arrive_whole(serve: Serve) -> None:
-    data = b"%PDF-1.7\n" + os.urandom(3_000_000)
+    data = b"%PDF-1.7\n" + os.urandom(3_000_000) + b"\n%%EOF\n"
     server, provider = serve(reply(ANSWER))
     call = Call("i", {"file": {"name": "a.pdf"}, "prompt": "sum it up"}, MODEL, blob=Blob("a.pdf", data))
     Generate(lambda: provider).run(call)
