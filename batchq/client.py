@@ -122,6 +122,7 @@ class Client:
         tpm: int | None = None,
         concurrency: int | None = None,
         deadline: float | None = None,
+        webhook: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         retention_s: float | None = None,
         files: FilesMode = "inline",
@@ -132,7 +133,7 @@ class Client:
         """Store a job and start it; the items are streamed, never held whole.
 
         An item is an `Item`, a dict (the batchq JSONL shape), an `(id, prompt)` pair or a prompt. `deadline` is
-        Unix seconds; `prompt` a template for dict rows, or the instruction that goes with each file or text.
+        Unix seconds; `webhook` an https address that hears of the job's pauses and its end; `prompt` a template for dict rows, or the instruction that goes with each file or text.
         Repeating a call with its idempotency key gives the same job. With `preflight`, model and key are asked
         first where this process has a key. Raises InputError, Conflict, NotEnoughMemory, StoreUnavailable,
         Fatal; nothing is stored then.
@@ -151,6 +152,7 @@ class Client:
                 "tpm": tpm,
                 "concurrency": concurrency,
                 "deadline": deadline,
+                "webhook": webhook,
                 "metadata": metadata,
                 "retention_s": retention_s,
             }
@@ -167,6 +169,7 @@ class Client:
             tpm=tpm,
             concurrency=concurrency,
             deadline=deadline,
+            webhook=webhook,
             metadata=dict(metadata or {}),
             retention_ms=self._place.retention_ms if retention_s is None else int(retention_s * 1000),
             files=files,

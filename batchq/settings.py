@@ -6,6 +6,7 @@ between levels. Celery's own `CELERY_*` variables are not read.
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import tomllib
@@ -14,7 +15,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -152,6 +161,19 @@ class Settings(BaseSettings):
         30 * 86_400, description="a job is kept so long after its end; on the embedded server for ever"
     )
     socket_timeout_s: Positive = Field(10, description="a Redis call that takes longer has failed")
+    webhook_secret: SecretStr | None = Field(
+        None,
+        description="what workers sign webhook events with: `whsec_` and 24 to 64 random bytes in base64; without it "
+        "no event is sent",
+    )
+    webhook_tries: Count = Field(8, description="sendings of one event before it is given up")
+    webhook_wait_s: Positive = Field(
+        20,
+        description="wait before an event is sent again, at first; it grows threefold each time, up to an hour",
+    )
+    webhook_loopback: bool = Field(
+        False, description="events may go to this machine, over plain http too: for receivers under test"
+    )
     log_items: bool = Field(
         False, description="a line in the worker's log for each settled item; slow ones have theirs always"
     )
@@ -190,6 +212,22 @@ class Settings(BaseSettings):
     def _is_redis(cls, value: str | None) -> str | None:
         if value is not None and value != "embedded":
             redis_url.parse(value)
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _can_sign(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            prefix, _, text = value.get_secret_value().partition("_")
+            try:
+                size = len(base64.b64decode(text, validate=True)) if prefix == "whsec" else 0
+            except ValueError:
+                size = 0
+            if not 24 <= size <= 64:
+                raise ValueError(
+                    "it must be whsec_ and 24 to 64 random bytes in base64: "
+                    'echo "whsec_$(head -c 32 /dev/urandom | base64)" makes one'
+                )
         return value
 
     @model_validator(mode="after")

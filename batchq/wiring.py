@@ -19,6 +19,7 @@ from batchq.operations import registry
 from batchq.providers.base import Provider
 from batchq.settings import Settings
 from batchq.store.database import Database
+from batchq.store.events import EventStore
 from batchq.store.fleet import FleetStore
 from batchq.store.inputs import InputStore
 from batchq.store.items import ItemStore
@@ -145,6 +146,7 @@ def build_walk(settings: Settings, *, slots: int, project: str = "", incarnation
         fleet=FleetStore(store),
         quotas=QuotaStore(store),
         outbox=Outbox(store),
+        events=EventStore(store),
         dispatcher=Dispatcher(make_app(settings), settings),
         operation=registry.get,
         prices=TABLE,

@@ -70,6 +70,7 @@ class JobOptions:
     priority: int | None = None
     idempotency_key: str | None = None
     deadline: float | None = None  # Unix seconds
+    webhook: str | None = None
     strict: bool = False
     skip_bad: bool = False
     preflight: bool = True
@@ -106,6 +107,7 @@ class JobOptions:
             tpm=self.tpm,
             concurrency=self.concurrency,
             deadline=self.deadline,
+            webhook=self.webhook,
             metadata=metadata,
             run=self.digest(source),
             files=files,
@@ -277,6 +279,12 @@ _JOB_OPTIONS = (
         metavar="WHEN",
         callback=_parsed(read_deadline),
         help="90m, 2h or an ISO time; what is pending then is cancelled.",
+    ),
+    click.option(
+        "--webhook",
+        metavar="URL",
+        callback=filled,
+        help="https address that hears of the job's pauses and its end.",
     ),
     click.option("--strict", is_flag=True, help="Refuse the input if any item cannot be sent."),
     click.option("--skip-bad", is_flag=True, help="Lines that break the list become failed items."),

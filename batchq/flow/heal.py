@@ -15,6 +15,7 @@ from batchq.flow.advance import advance, finish
 from batchq.flow.forecast import forecast
 from batchq.flow.letters import feed
 from batchq.flow.walk import Walk
+from batchq.flow.webhooks import deliver
 from batchq.store.fleet import Weather
 from batchq.store.job_record import JobSpec
 from batchq.store.leases import Healed
@@ -108,11 +109,8 @@ def _sweep_job(walk: Walk, job_id: str, this: Round) -> int | None:
     pause_ms = int(walk.settings.sweep_s * 1000)
     spec = walk.spec(job_id)
     state = walk.jobs.state(job_id)
-    if state in ENDED and state is not JobState.CANCELLED:
-        if not feed(walk, job_id):
-            return pause_ms
-        walk.jobs.forget(job_id)
-        return None
+    if walk.jobs.has_ended(job_id):
+        return _see_off(walk, spec, state, pause_ms)
     if (
         spec.deadline_ms is not None
         and this.weather.now_ms >= spec.deadline_ms
@@ -136,7 +134,19 @@ def _sweep_job(walk: Walk, job_id: str, this: Round) -> int | None:
     if state is JobState.CANCELLED and finish(walk, spec):
         return None
     feed(walk, job_id)
+    deliver(walk, spec)
     return pause_ms
+
+
+def _see_off(walk: Walk, spec: JobSpec, state: JobState, pause_ms: int) -> int | None:
+    """A job that has ended is kept on the agenda for what others are still to hear of it."""
+    # dead letters of a cancelled job can no more be redriven
+    fed = state is JobState.CANCELLED or feed(walk, spec.id)
+    due_ms = deliver(walk, spec)
+    if not fed or due_ms is not None:
+        return min(max(due_ms or 0, pause_ms), ASLEEP_MS)
+    walk.jobs.forget(spec.id)
+    return None
 
 
 def _heal(walk: Walk, spec: JobSpec, this: Round, *, undelivered_ms: int) -> Healed:

@@ -31,9 +31,15 @@ ARGUMENTS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "concurrency": (int, _WHOLE),
     "deadline": ((int, float), _NUMBER),
     "metadata": (Mapping, _OBJECT),
+    "webhook": (str, _TEXT),
     "retention_s": ((int, float), _NUMBER),
 }
-_FILLED = ("operation", "model", "idempotency_key")  # an unset variable of a script must not pass for one
+_FILLED = (
+    "operation",
+    "model",
+    "idempotency_key",
+    "webhook",
+)  # an unset variable of a script must not pass for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,7 @@ class Submission:
     tpm: int | None = None
     deadline: float | None = None  # Unix seconds
     metadata: JsonObject = field(default_factory=dict)
+    webhook: str | None = None  # the address that hears of its pauses and its end
     run: str | None = None  # digest of source and options, by which `batchq run` finds its unfinished job
     retention_ms: int = 0  # after the end; 0: for ever
     files: FilesMode = "inline"

@@ -19,6 +19,7 @@ from batchq.errors import BatchqError, Complaint, Conflict, InputError
 from batchq.flow.shard_writer import ShardWriter
 from batchq.flow.submission import JOB_ID, Accepted, Submission
 from batchq.flow.walk import Walk
+from batchq.webhooks import problem_of
 
 BEAT_S = 5.0
 STALE_MS = 30_000  # a submitter silent for so long is dead
@@ -73,9 +74,16 @@ def _check(walk: Walk, submission: Submission) -> None:
         raise InputError(
             f"job id {submission.job_id[:40]!r}: use up to 128 letters, digits, '.', '_' and '-', no '.' or '-' first"
         )
+    _check_webhook(walk, submission.webhook)
     problem = walk.operation(submission.operation).check_job(submission.options, submission.schema)
     if problem is not None:
         raise InputError(problem)
+
+
+def _check_webhook(walk: Walk, url: str | None) -> None:
+    problem = None if url is None else problem_of(url, loopback=walk.settings.webhook_loopback)
+    if problem is not None:
+        raise InputError(f"the webhook's address is refused: {problem}")
 
 
 def _job_id(walk: Walk, submission: Submission) -> str:
@@ -127,6 +135,8 @@ def _fields(submission: Submission) -> dict[str, str | int]:
         fields["tpm"] = submission.tpm
     if submission.concurrency is not None:
         fields["concurrency"] = submission.concurrency
+    if submission.webhook is not None:
+        fields["webhook"] = submission.webhook
     if submission.deadline is not None:
         fields["deadline"] = int(submission.deadline * 1000)
     return fields

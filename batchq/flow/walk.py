@@ -21,6 +21,7 @@ from batchq.flow.patience import patiently
 from batchq.operations.base import Operation
 from batchq.settings import Settings
 from batchq.store.codec import Shard
+from batchq.store.events import EventStore
 from batchq.store.fleet import Beat, FleetStore
 from batchq.store.inputs import InputStore, ShardRow
 from batchq.store.items import ItemStore
@@ -102,6 +103,7 @@ class Timed(Generic[Value]):
 VIEW_S = 1.0  # age of what a process knows of the fleet
 TABLE_ROWS = 200_000  # of tables of shards that a process keeps, about 100 bytes each
 SPECS = 200  # jobs whose description a process keeps
+SENDINGS = 8  # of events to webhooks, at once
 SHARD_BYTES = 16 * 1024 * 1024  # of unpacked items a process keeps, about: several windows of 1 kB items
 
 
@@ -121,6 +123,7 @@ class Walk:
     fleet: FleetStore
     quotas: QuotaStore
     outbox: Outbox
+    events: EventStore
     dispatcher: Dispatcher
     operation: Callable[[str], Operation]  # by name; raises ConfigurationError
     prices: Prices
@@ -132,6 +135,7 @@ class Walk:
     stop: threading.Event = field(default_factory=threading.Event)
     calls: Calls = field(default_factory=Calls)
     suspect: threading.Lock = field(default_factory=threading.Lock)
+    sendings: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(SENDINGS))
     specs: Lru[str, JobSpec] = field(default_factory=lambda: Lru(SPECS))
     shards: Lru[tuple[str, int], Shard] = field(default_factory=lambda: Lru(SHARD_BYTES, shard_weight))
     tables: Lru[str, tuple[ShardRow, ...]] = field(default_factory=lambda: Lru(TABLE_ROWS, len))

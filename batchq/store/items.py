@@ -95,9 +95,8 @@ class ItemStore:
                 error,
             )
             args += _usage_args(one.usage, one.cost_usd)
-        replies = self._db.run(
-            "release", [keys.job, keys.states, keys.flight, keys.lane(lane), keys.back(lane), keys.log], args
-        )
+        used = [keys.job, keys.states, keys.flight, keys.lane(lane), keys.back(lane), keys.log, keys.events]
+        replies = self._db.run("release", used, args)
         held = replies[-1][0] == b"held"
         return [
             Released(reply[0].decode(), int(reply[1]) if len(reply) > 1 else 0, held)

@@ -43,6 +43,7 @@ class JobSpec:
     shards: int
     created_ms: int
     retention_ms: int  # 0: for ever
+    webhook: str | None = None  # the address that hears of its pauses and its end
     project: str | None = None  # the only one whose workers may ask its models; None: whichever
 
     def project_of(self, lane: Lane) -> str | None:

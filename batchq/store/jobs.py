@@ -161,6 +161,7 @@ class JobStore:
             created_ms=int(raw["created"]),
             retention_ms=int(raw.get("retention_ms", 0)),
             project=raw.get("project") or None,
+            webhook=raw.get("webhook") or None,
         )
 
     def record(self, job_id: str) -> JobRecord:
@@ -276,7 +277,7 @@ class JobStore:
     def _hold(self, job_id: str, on: str, cause: str, why: str, change: str) -> bool:
         keys = self._db.job_keys(job_id)
         args = [self._db.now_arg, SCHEMA, on, cause, why, change]
-        return self._moved(job_id, self._db.run("hold", [keys.job, keys.log], args))
+        return self._moved(job_id, self._db.run("hold", [keys.job, keys.log, keys.events], args))
 
     def cancel(self, job_id: str, *, cause: str = "cancel", by: str, why: str = "") -> bool:
         """Nothing more goes out. False: it was cancelled already. Raises NotFound, Conflict (it has ended)."""
@@ -303,6 +304,11 @@ class JobStore:
         self._read(job_id)
         self._db.command("HSET", self._db.job_keys(job_id).job, "project", project)
 
+    def has_ended(self, job_id: str) -> bool:
+        """Whether its end is written: a job shows as cancelled before that."""
+        state = self._db.command("HGET", self._db.job_keys(job_id).job, "state")
+        return state is not None and JobState(state.decode()) in ENDED
+
     def finish_begin(self, job_id: str, owner: str) -> int | None:
         """The generation to commit, or None: not finished, finished already, or somebody else is at it."""
         reply = self._db.run(
@@ -316,15 +322,19 @@ class JobStore:
         """The end state, or None when a redrive opened the job again meanwhile."""
         keys = self._db.job_keys(spec.id)
         every = keys.all(len(spec.lanes))
-        rest = [key for key in every if key not in (keys.job, keys.log)]
+        named = [keys.job, keys.log, keys.events]
+        rest = [key for key in every if key not in named]
         reply = self._db.run(
             "finish_commit",
-            [keys.job, keys.log, *rest],
+            [*named, *rest],
             [self._db.now_arg, owner, generation, spec.retention_ms],
         )
         if reply[0] != b"ok":
             return None
-        self.forget(spec.id)
+        if spec.webhook is None:
+            self.forget(spec.id)
+        else:  # it never leaves the agenda before its webhook has heard of its end, whoever dies meanwhile
+            self.wake(spec.id)
         return JobState(reply[1].decode())
 
     def _moved(self, job_id: str, reply: Sequence[bytes]) -> bool:
@@ -359,6 +369,10 @@ class JobStore:
     def _leave_lists(self, job_id: str) -> None:
         self._db.batch([("ZREM", self._db.keys.due, job_id), ("ZREM", self._db.keys.all, job_id)])
 
+    def server_ms(self) -> int:
+        """The store's clock, Unix milliseconds."""
+        return self._db.server_ms()
+
     # -- the sweeper's agenda -------------------------------------------------------------------------------
 
     def due(self, limit: int) -> list[str]:
@@ -381,8 +395,7 @@ class JobStore:
     def forget(self, job_id: str) -> None:
         """Take an ended job off the agenda, unless a redrive has opened it again."""
         self._db.command("ZREM", self._db.keys.due, job_id)
-        state = self._db.command("HGET", self._db.job_keys(job_id).job, "state")
-        if state is not None and JobState(state.decode()) not in ENDED:
+        if self.exists(job_id) and not self.has_ended(job_id):
             self.wake(job_id)
 
 

@@ -74,6 +74,10 @@ class JobKeys:
         return self._key("box")  # LIST, "shard:position" of dead letters that are not in their queue yet
 
     @property
+    def events(self) -> str:
+        return self._key("events")  # HASH, number -> what the job's webhook is still to hear of
+
+    @property
     def redriven(self) -> str:
         return self._key("redriven")  # HASH, position -> times that the dead-letter queue sent it back
 
@@ -101,6 +105,7 @@ class JobKeys:
             self.log,
             self.purged,
             self.box,
+            self.events,
             self.redriven,
             *self.lanes(lanes),
         ]

@@ -15,6 +15,7 @@ from batchq.core.lifecycle import ItemByte, ItemState
 from batchq.core.records import Attempt, ErrorInfo, JobRecord, Outcome, Usage
 from batchq.store import codec
 from batchq.store.database import Arg, Database
+from batchq.store.events import EventStore
 from batchq.store.fleet import Beat, FleetStore, Weather
 from batchq.store.inputs import InputStore
 from batchq.store.items import ItemStore
@@ -119,7 +120,7 @@ class World:
         self.database = database
         self.jobs, self.items, self.fleet = JobStore(database), ItemStore(database), FleetStore(database)
         self.inputs = InputStore(database)
-        self.outcomes = OutcomeStore(database, self.inputs)
+        self.outcomes, self.events = OutcomeStore(database, self.inputs), EventStore(database)
         self.spec: JobSpec
         self.nonces = 0
 
@@ -133,12 +134,15 @@ class World:
         bad: Sequence[int] = (),
         retention_ms: int = 0,
         deadline_ms: int | None = None,
+        webhook: str | None = None,
     ) -> JobSpec:
         """Store and seal a job; the items whose ordinals are in `bad` fail at once."""
         lanes = [Lane(n, f"operation{n}", "model") for n in range(max(lane for lane, _ in shards) + 1)]
         fields: dict[str, str | int] = {"operation": "generate", "retention_ms": retention_ms}
         if deadline_ms is not None:
             fields["deadline"] = deadline_ms
+        if webhook is not None:
+            fields["webhook"] = webhook
         assert self.jobs.begin(job_id, "sub", fields, STALE_MS).answer == "new"
         base = 0
         for number, (lane, ordinals) in enumerate(shards):

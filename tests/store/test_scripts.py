@@ -25,21 +25,22 @@ COMMANDS = {
     "begin": "DEL HMGET HSET TIME",
     "cancel": "HMGET HSET RPUSH TIME",
     "cancel_sweep": "GETRANGE HDEL HGET HINCRBY HMGET HSET SETRANGE ZREM",
+    "claim_event": "HGET HSET",
     "claim": "GETRANGE HDEL HINCRBY HMGET HSET SETRANGE TIME ZADD",
     "compact": "GETRANGE HDEL HMGET HSET PEXPIRE PTTL",
     "delete": "HMGET UNLINK",
     "draw": "HDEL HINCRBY HMGET HSET HVALS INFO PEXPIRE TIME",
     "fail": "HDEL HMGET HSET PEXPIRE TIME",
     "finish_begin": "HMGET HSET TIME",
-    "finish_commit": "HMGET HSET PEXPIRE RPUSH TIME",
+    "finish_commit": "HEXISTS HMGET HSET PEXPIRE RPUSH TIME",
     "heal": "HDEL HINCRBY HMGET HSCAN HSET LTRIM RPUSH SETRANGE TIME ZADD",
-    "hold": "HMGET HSET RPUSH TIME",
+    "hold": "HEXISTS HGET HINCRBY HMGET HSET RPUSH TIME",
     "mark_begun": "HINCRBY HMGET HSET TIME",
     "put_file": "HMGET HSET",
     "put_shard": "HINCRBY HMGET HSET SETRANGE TIME",
     "redrive": "GETRANGE HDEL HGET HINCRBY HMGET HSET PERSIST RPUSH SETRANGE TIME",
     "refuse": "HDEL HMGET HSET PEXPIRE TIME",
-    "release": "HDEL HGET HINCRBY HMGET HSET RPUSH SETRANGE TIME ZADD",
+    "release": "HDEL HEXISTS HGET HINCRBY HMGET HSET RPUSH SETRANGE TIME ZADD",
     "seal": "HMGET HSET TIME",
     "settle": "GETRANGE HDEL HINCRBY HMGET HSET LTRIM RPUSH SETRANGE TIME ZADD ZCARD ZRANGE ZREMRANGEBYRANK",
     "take": "GETRANGE HINCRBY HMGET HSET SETRANGE TIME ZCARD ZRANGEBYSCORE ZREM",
@@ -262,7 +263,9 @@ def test_every_call_of_the_walk_brings_as_many_keys_and_arguments_as_the_headers
 
     world = World(checked)
     checked.before_script = note
-    world.store([(0, range(3)), (1, range(3, 6))], bad=[1], retention_ms=DAY_MS)
+    world.store(
+        [(0, range(3)), (1, range(3, 6))], bad=[1], retention_ms=DAY_MS, webhook="https://hooks.example/"
+    )
     world.jobs.beat_submission("job", "sub")
     world.jobs.begin("other", "sub", {}, 1_000)
     world.jobs.put_file("other", "sub", "digest", b"bytes")
@@ -274,6 +277,7 @@ def test_every_call_of_the_walk_brings_as_many_keys_and_arguments_as_the_headers
     world.redrive(1, 2)
     world.jobs.hold("job", HoldCause.PERSON, "", "person")
     world.jobs.unhold("job", None, "person")
+    assert world.events.claim("job", world.events.waiting("job")[0], due_ms=0)
     world.heal()
     world.settle(*world.leases(world.take()).values())
     world.outcomes.compact("job", 0)

@@ -135,10 +135,10 @@ class _Built:
         from google import genai
         from google.genai import types
 
-        from batchq.providers.gemini.transport import Transport
+        from batchq.providers.gemini.transport import Transport, certificates
 
-        certificates = _certificates()
-        self._transport = Transport(certificates, most=most_calls, proxy=_proxy(config))
+        context = certificates()
+        self._transport = Transport(context, most=most_calls, proxy=_proxy(config))
         # follow_redirects stays off: a redirect would be a second request, with the key in its headers
         self._http = httpx2.Client(
             transport=self._transport,
@@ -155,7 +155,7 @@ class _Built:
             http_options=types.HttpOptions(
                 base_url=config.base_url,
                 httpx_client=self._http,
-                async_client_args={"verify": certificates, "ssl": certificates},
+                async_client_args={"verify": context, "ssl": context},
             ),
         )
 
@@ -185,20 +185,6 @@ def read_answer(body: bytes) -> JsonObject:
     if b"\\ud" in body or b"\\uD" in body:
         json.dumps(answer, ensure_ascii=False).encode()  # a lone surrogate could not be stored
     return answer
-
-
-@functools.cache
-def _certificates() -> Any:
-    """One SSL context for all connections, chosen as google-genai does."""
-    import ssl
-
-    import httpx2
-
-    if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
-        return ssl.create_default_context(
-            cafile=os.environ.get("SSL_CERT_FILE"), capath=os.environ.get("SSL_CERT_DIR")
-        )
-    return httpx2.create_ssl_context()
 
 
 def _proxy(config: GeminiConfig) -> str | None:

@@ -9,6 +9,7 @@ write and each read. httpx2's own pool scans all of its connections at each requ
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import threading
@@ -19,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import httpcore2
@@ -117,7 +119,7 @@ class DeadlineBackend(httpcore2.NetworkBackend):
     ) -> DeadlineStream:
         current = _in_hand()
         options = [*(socket_options or ()), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-        addresses = look_up(host, port, current.left())
+        addresses = self.addresses(host, port, current.left())
         for nth, address in enumerate(addresses, 1):
             patience = current.left() if nth == len(addresses) else min(current.left(), ONE_ADDRESS_S)
             try:
@@ -128,6 +130,10 @@ class DeadlineBackend(httpcore2.NetworkBackend):
                 if nth == len(addresses):
                     raise
         raise httpcore2.ConnectError(f"{host} has no address")
+
+    def addresses(self, host: str, port: int, timeout_s: float) -> list[str]:
+        """Where to connect to, in order."""
+        return look_up(host, port, timeout_s)
 
 
 def look_up(host: str, port: int, timeout_s: float) -> list[str]:
@@ -156,6 +162,16 @@ def look_up(host: str, port: int, timeout_s: float) -> list[str]:
     if failed:
         raise httpcore2.ConnectError(f"cannot resolve {host}: {failed[0]}") from failed[0]
     return list(dict.fromkeys(found))
+
+
+@cache
+def certificates() -> ssl.SSLContext:
+    """One SSL context for all connections, chosen as google-genai does."""
+    if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
+        return ssl.create_default_context(
+            cafile=os.environ.get("SSL_CERT_FILE"), capath=os.environ.get("SSL_CERT_DIR")
+        )
+    return httpx2.create_ssl_context()
 
 
 class Transport(httpx2.BaseTransport):

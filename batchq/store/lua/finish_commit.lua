@@ -2,7 +2,8 @@
 --
 -- KEYS[1]   job     HASH  the job's record
 -- KEYS[2]   log     LIST  the job's history
--- KEYS[3..] rest          every other key of the job: all expire together
+-- KEYS[3]   events  HASH  what its webhook is still to hear of
+-- KEYS[4..] rest          every other key of the job: all expire together
 -- ARGV[1]   now     test clock, "" for the server's
 -- ARGV[2]   owner   nonce of the finisher
 -- ARGV[3]   gen     that finish_begin answered
@@ -10,7 +11,8 @@
 --
 -- Returns  {"ok", state} | {"reopened"} | {"not_yours"}
 --- include clock
-local job, log, now = KEYS[1], KEYS[2], clock_ms(ARGV[1])
+--- include events
+local job, log, events, now = KEYS[1], KEYS[2], KEYS[3], clock_ms(ARGV[1])
 local owner, gen, retention = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local record = redis.call("HMGET", job, "state", "pending", "processing", "fin", "gen", "cancel")
 if record[5] ~= gen then return { "reopened" } end
@@ -23,6 +25,7 @@ redis.call("HSET", job, "state", state, "finished", int(now), "holds", "")
 local line = state == "cancelled" and '"ended","by":"worker","why":"nothing is in flight any more"'
   or '"' .. state .. '","by":"worker","why":""'
 redis.call("RPUSH", log, '{"time":' .. string.format("%.3f", now / 1000) .. ',"change":' .. line .. "}")
+post_event(job, events, gen, state, now)
 if retention > 0 then
   for _, key in ipairs(KEYS) do redis.call("PEXPIRE", key, int(retention)) end
 end

@@ -2,6 +2,7 @@
 --
 -- KEYS[1]  job    HASH  the job's record
 -- KEYS[2]  log    LIST  the job's history
+-- KEYS[3]  events HASH  what its webhook is still to hear of
 -- ARGV[1]  now    test clock, "" for the server's
 -- ARGV[2]  schema of the caller
 -- ARGV[3]  on     "1" adds, "0" lifts
@@ -11,7 +12,9 @@
 --
 -- Returns  {"ok"} | {"unchanged"} | {"gone"} | {"ended", state} | {"newer"}
 --- include clock
-local job, log, now = KEYS[1], KEYS[2], clock_ms(ARGV[1])
+--- include events
+--- include pauses
+local job, log, events, now = KEYS[1], KEYS[2], KEYS[3], clock_ms(ARGV[1])
 local schema, on, cause, why, change = tonumber(ARGV[2]), ARGV[3] == "1", ARGV[4], ARGV[5], ARGV[6]
 local record = redis.call("HMGET", job, "v", "state", "holds", "cancel")
 if not record[1] or record[2] == "receiving" then return { "gone" } end
@@ -30,6 +33,7 @@ elseif not found then
   return { "unchanged" }
 end
 redis.call("HSET", job, "holds", table.concat(kept, ","))
+if on and #kept == 1 then post_pause(job, events, now) end
 if not on then redis.call("HSET", job, "fatal_row", "0") end
 redis.call("RPUSH", log, '{"time":' .. string.format("%.3f", now / 1000) .. "," .. change .. "}")
 return { "ok" }

@@ -6,6 +6,7 @@
 -- KEYS[4]   lane    HASH    counters of the items' lane
 -- KEYS[5]   back    ZSET    position by due time
 -- KEYS[6]   log     LIST    the job's history
+-- KEYS[7]   events  HASH    what its webhook is still to hear of
 -- ARGV[1]   now     test clock, "" for the server's
 -- ARGV[2]   dark    ms of outage so far, from the last heartbeat
 -- ARGV[3]   owner   incarnation of the holder
@@ -28,6 +29,8 @@
 --   {"stale"}          the lease is not yours; nothing changed
 -- and last  {"held"} or {"running"}   of the job, after this call
 --- include clock
+--- include events
+--- include pauses
 --- include flight
 --- include give_back
 --- include usage
@@ -64,6 +67,7 @@ for at = FIRST, #ARGV, WIDTH do
       fatal_row = fatal_row + 1
       redis.call("HSET", job, "fatal_row", fatal_row)
       if fatal_row >= fatal_limit and not string.find(holds, "fatal", 1, true) then
+        if holds == "" then post_pause(job, KEYS[7], now) end
         holds = holds == "" and "fatal" or holds .. ",fatal"
         redis.call("HSET", job, "holds", holds, "why:fatal", why)
         redis.call("RPUSH", KEYS[6], '{"time":' .. string.format("%.3f", now / 1000) .. "," .. change .. "}")
