@@ -8,11 +8,14 @@ import sys
 
 import pytest
 from cli_world import House, Process
+from redis.exceptions import ResponseError
 from scenes import scene
 
 from batchq import Client, embedded
 from batchq.cli import main
+from batchq.core.redis_url import parse
 from batchq.emulator import Emulator
+from batchq.store.connection import translate
 from batchq.store.database import Database
 
 
@@ -48,6 +51,26 @@ def test_a_wrong_password_is_told_without_showing_it(house: House) -> None:
     tried = house.run("run", "words.txt", BATCHQ_REDIS_URL=url)
     refused(tried, 1, "refuses the password: correct BATCHQ_REDIS_URL")
     assert "wr0ng" not in tried.err
+
+
+@scene
+def test_a_password_that_is_missing_is_not_told_as_a_wrong_one(house: House) -> None:
+    server = embedded.start(house.data_dir / "server")
+    url = server.url.replace(f":{server.password}@", "")
+    refused(house.run("list", BATCHQ_REDIS_URL=url), 1, "wants a password: put it into BATCHQ_REDIS_URL")
+
+
+def test_a_server_that_cannot_persist_is_told_without_the_script_that_found_out() -> None:
+    text = "MISCONF Errors writing to the AOF file: No space left on device script: 1f3a, on @user_script:12."
+    said = str(translate(ResponseError(text), parse("redis://here:6379/0")))
+    assert said.endswith("(disk full?): MISCONF Errors writing to the AOF file: No space left on device")
+
+
+@scene
+def test_a_run_that_resumes_no_job_starts_nothing(house: House) -> None:
+    tried = house.run("run", "--resume", "nojob")
+    refused(tried, 1, "no job nojob")
+    assert "emulator" not in tried.err
 
 
 @scene

@@ -88,6 +88,13 @@ def test_progress_tells_rate_failures_and_the_time_left() -> None:
     )
 
 
+def test_what_was_cancelled_is_no_part_of_the_rate_and_times_carry_no_noise() -> None:
+    cancelled = replace(RECORD, succeeded=50, failed=0, dead_letter=0, cancelled=150)
+    assert cancelled.rate == 0.5
+    shown = replace(RECORD, finished_at=1_110.1234567, cost_usd=0.1 + 0.2).to_json()
+    assert (shown["duration_s"], shown["cost_usd"]) == (100.123, 0.3)
+
+
 def test_idle_time_is_told_and_no_part_of_the_rate() -> None:
     night = replace(RECORD, finished_at=1_010.0 + 28_900, idle_s=28_800.0)
     assert ("time", "8:01:40 h, 8:00:00 h of it idle, 2.0/s") in summary.report(night)
