@@ -6,6 +6,7 @@ find duplicate ids.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
@@ -51,11 +52,14 @@ def submit(
         with _Beating(walk, job_id, nonce):
             _pour(writer, rows, progress)
             lanes = writer.close()
-            walk.jobs.seal(job_id, nonce, writer.total, writer.digest(), lanes)
+            why = f"{writer.total} items" + (f" of {submission.source}" if submission.source else "")
+            walk.jobs.seal(job_id, nonce, writer.total, writer.digest(), lanes, why)
     except BaseException:
         _clean_up(walk, job_id, nonce)
         raise
-    _announce(walk, submission, job_id, writer)
+    # After the seal this may fail: the job is accepted, and the sweeper finds it.
+    with contextlib.suppress(BatchqError):
+        walk.dispatcher.send_dispatch(job_id)
     return Accepted(job_id, writer.total, writer.failed, tuple(writer.problems), existed=False)
 
 
@@ -101,9 +105,9 @@ def _begin(walk: Walk, submission: Submission, job_id: str, nonce: str) -> Liter
     give_up = time.monotonic() + BUSY_WAIT_S
     while True:
         begun = walk.jobs.begin(job_id, nonce, _fields(submission), STALE_MS)
-        if begun.answer in ("new", "taken_over"):
+        if begun in ("new", "taken_over"):
             return "new"
-        if begun.answer == "exists":
+        if begun == "exists":
             return "exists"
         if time.monotonic() > give_up:
             raise Conflict(
@@ -186,16 +190,6 @@ def _same(walk: Walk, writer: ShardWriter, rows: Iterable[Item | Complaint], job
             f"job {job_id} was submitted before with other content or options: use another key, or `batchq delete` it"
         )
     return Accepted(job_id, record.total, writer.failed, tuple(writer.problems), existed=True)
-
-
-def _announce(walk: Walk, submission: Submission, job_id: str, writer: ShardWriter) -> None:
-    """After the seal all of this may fail: the job is accepted, and the sweeper finds it."""
-    try:
-        why = f"{writer.total} items" + (f" of {submission.source}" if submission.source else "")
-        walk.jobs.note(job_id, "submitted", "submitter", why)
-        walk.dispatcher.send_dispatch(job_id)
-    except BatchqError:
-        return
 
 
 def _clean_up(walk: Walk, job_id: str, nonce: str) -> None:

@@ -40,15 +40,6 @@ class Memory:
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """What `begin` found: new, taken_over, busy, exists (then `digest` and `state` are set)."""
-
-    answer: str
-    digest: str = ""
-    state: str = ""
-
-
 class JobStore:
     """Named operations on job records."""
 
@@ -61,18 +52,24 @@ class JobStore:
 
     # -- receiving ------------------------------------------------------------------------------------------
 
-    def begin(self, job_id: str, submission: str, fields: Mapping[str, str | int], stale_ms: int) -> Begun:
-        """Open a job for receiving. It is in no list until it is sealed."""
+    def begin(self, job_id: str, submission: str, fields: Mapping[str, str | int], stale_ms: int) -> str:
+        """Open a job for receiving: new, taken_over, busy or exists. It is in no list until it is sealed."""
         keys = self._db.job_keys(job_id)
-        flat = [part for pair in fields.items() for part in pair]
-        reply = self._db.run(
-            "begin", keys.all(MAX_LANES), [self._db.now_arg, SCHEMA, submission, stale_ms, *flat]
-        )
-        answer = [part.decode() for part in reply]
-        if answer[0] == "newer":
+        args = [
+            self._db.now_arg,
+            SCHEMA,
+            submission,
+            stale_ms,
+            *(part for pair in fields.items() for part in pair),
+        ]
+        reply = self._db.run("begin", [keys.job], args)
+        if reply[0] == b"stale":
+            reply = self._db.run("begin", keys.all(MAX_LANES), args)
+        answer = str(reply[0].decode())
+        if answer == "newer":
             raise NewerData(f"job {job_id} was stored by a newer batchq: upgrade this one")
-        if answer[0] in ("new", "taken_over"):
-            now = self._db.server_ms()
+        if answer in ("new", "taken_over"):
+            now = int(reply[1])
             # before it is sealed, so that a submission broken off right after the seal is found by the sweeper
             self._db.batch(
                 [
@@ -80,7 +77,7 @@ class JobStore:
                     ("ZADD", self._db.keys.all, now, job_id),
                 ]
             )
-        return Begun(*answer)
+        return answer
 
     def beat_submission(self, job_id: str, submission: str) -> bool:
         keys = self._db.job_keys(job_id)
@@ -115,13 +112,16 @@ class JobStore:
             self._db.run("put_file", [keys.job, keys.files], [submission, digest, data]), job_id
         )
 
-    def seal(self, job_id: str, submission: str, total: int, digest: str, lanes: Sequence[Lane]) -> None:
-        """From now on the job exists. Repeating it after a lost reply is safe."""
+    def seal(
+        self, job_id: str, submission: str, total: int, digest: str, lanes: Sequence[Lane], why: str = ""
+    ) -> None:
+        """From now on the job exists; `why` stands in its history. Repeating it after a lost reply is safe."""
         keys = self._db.job_keys(job_id)
         wire = json.dumps([lane.wire() for lane in lanes])
-        reply = self._db.run("seal", [keys.job], [self._db.now_arg, submission, total, digest, wire])
+        args = [self._db.now_arg, submission, total, digest, wire, _change("submitted", "submitter", why)]
+        reply = self._db.run("seal", [keys.job, keys.log], args)
         self._expect_ours(reply, job_id)
-        self.wake(job_id)
+        self._db.command("ZADD", self._db.keys.due, int(reply[1]), job_id)
 
     def _expect_ours(self, reply: Sequence[bytes], job_id: str) -> None:
         if reply[0] == b"not_yours":

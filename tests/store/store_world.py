@@ -143,7 +143,7 @@ class World:
             fields["deadline"] = deadline_ms
         if webhook is not None:
             fields["webhook"] = webhook
-        assert self.jobs.begin(job_id, "sub", fields, STALE_MS).answer == "new"
+        assert self.jobs.begin(job_id, "sub", fields, STALE_MS) == "new"
         base = 0
         for number, (lane, ordinals) in enumerate(shards):
             self.put(job_id, "sub", number, base, lane, ordinals, bad)

