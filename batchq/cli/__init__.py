@@ -29,6 +29,7 @@ COMMANDS = {
     "server": ("server", "Start, stop or look at the embedded server."),
     "worker": ("celery", "Run a Celery worker of the fleet."),
     "flower": ("celery", "Show jobs, dead letters and workers in the browser."),
+    "acl": ("acl", "Print access rules for Redis: submitter, worker, dashboard."),
     "emulator": ("emulator", "Run a local Gemini API."),
     "doctor": ("doctor", "Check settings, server, provider and fleet."),
 }

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from redis import Redis
     from redis.commands.core import Script
 
+CALL = re.compile(r'redis\.p?call\("([A-Z]+)"')
 INCLUDE = re.compile(r"^--- include (\w+)$", re.MULTILINE)
 
 
@@ -20,6 +21,18 @@ def source(name: str) -> str:
     folder = files("batchq.store").joinpath("lua")
     text = folder.joinpath(f"{name}.lua").read_text("utf-8")
     return INCLUDE.sub(lambda match: folder.joinpath("include", f"{match[1]}.lua").read_text("utf-8"), text)
+
+
+def names() -> list[str]:
+    """Every script there is."""
+    folder = files("batchq.store").joinpath("lua")
+    found = (one.name.removesuffix(".lua") for one in folder.iterdir() if one.name.endswith(".lua"))
+    return sorted(found)
+
+
+def commands(name: str) -> set[str]:
+    """What a script calls."""
+    return set(CALL.findall(source(name)))
 
 
 class Scripts:

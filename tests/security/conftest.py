@@ -1,0 +1,7 @@
+"""Workers and clients that log in as users with batchq's access rules."""
+
+from __future__ import annotations
+
+from fleet_kit import SHORT, Fleet, eventually
+
+__all__ = ["SHORT", "Fleet", "eventually"]
