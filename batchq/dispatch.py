@@ -177,6 +177,12 @@ def direct_queue(name: str) -> Queue:
     return Queue(name, exchange=Exchange(name, type="direct"), routing_key=name)
 
 
+def item_argsrepr(job_id: str, place: int | Sequence[int]) -> str:
+    """What Flower shows of an item's message; of a pack's, its first and last position."""
+    shown = str(place) if isinstance(place, int) else f"{place[0]}…{place[-1]}"
+    return f"({job_id!r}, {shown})"
+
+
 @contextmanager
 def _taken(what: str) -> Iterator[None]:
     """Around the publishing of something: the broker's errors become ours, and a fork waits for its end."""
@@ -197,8 +203,11 @@ class Dispatcher:
         """Close the connections to the broker; a later message opens new ones."""
         self._app.close_producers()
 
-    def send_wave(self, job_id: str, lane: int, queue: str, positions: Sequence[int], ticket: int) -> None:
-        """One chord: a header task a position, complete_wave as its body. Raises StoreUnavailable.
+    def send_wave(
+        self, job_id: str, lane: int, queue: str, positions: Sequence[int], ticket: int, pack: int = 1
+    ) -> None:
+        """One chord: a header task a position, or for each `pack` of them; complete_wave as its body. Raises
+        StoreUnavailable.
 
         A failed flush may have been delivered in part; the store's tickets and leases make that harmless.
         """
@@ -210,14 +219,17 @@ class Dispatcher:
             queue=self._settings.control_queue,
             task_id=f"{group}-body",
         )
-        body["chord_size"] = len(positions)
+        places: Sequence[int | Sequence[int]] = positions
+        if pack > 1:
+            places = [positions[at : at + pack] for at in range(0, len(positions), pack)]
+        body["chord_size"] = len(places)
         header = [
-            self._header_task(job_id, lane, position, ticket, group, index, body)
-            for index, position in enumerate(positions)
+            self._header_task(job_id, lane, place, ticket, group, index, body)
+            for index, place in enumerate(places)
         ]
         with _taken(f"a wave of job {job_id}"):
             # the size first: a publisher that dies half-way must not leave a chord that nobody can complete
-            self._app.backend.set_chord_size(group, len(positions))
+            self._app.backend.set_chord_size(group, len(places))
             self._publish(queue, header)
 
     def send_dispatch(self, job_id: str) -> None:
@@ -253,18 +265,25 @@ class Dispatcher:
                     redis.ltrim(queue, 0, limit - 1)  # new ones come in at the head
 
     def _header_task(
-        self, job_id: str, lane: int, position: int, ticket: int, group: str, index: int, body: Any
+        self,
+        job_id: str,
+        lane: int,
+        place: int | Sequence[int],
+        ticket: int,
+        group: str,
+        index: int,
+        body: Any,
     ) -> Any:
         return self._app.amqp.as_task_v2(
             f"{group}-{index}",
             PROCESS_ITEM,
-            args=(job_id, lane, position, ticket),
+            args=(job_id, lane, place, ticket),
             group_id=group,
             group_index=index,
             root_id=group,
             chord=body,
             ignore_result=True,
-            argsrepr=f"({job_id!r}, {position})",
+            argsrepr=item_argsrepr(job_id, place),
             kwargsrepr="{}",
             origin="batchq",
         )

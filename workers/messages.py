@@ -11,11 +11,12 @@ from batchq.flow.submission import JOB_ID
 
 LARGEST = 2**53 - 1  # a number that Lua keeps exactly
 LONGEST_ID = 256  # of a message
-JOB, NUMBER = "job", "number"
+JOB, NUMBER, PLACE = "job", "number", "place"  # a place: a number, or those of a pack
+MOST_PLACES = 1_000
 
 # What the tasks of the walk carry. Those that other programs call answer for themselves: their sender is to hear.
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
-    dispatch.PROCESS_ITEM: {"job_id": JOB, "lane": NUMBER, "position": NUMBER, "ticket": NUMBER},
+    dispatch.PROCESS_ITEM: {"job_id": JOB, "lane": NUMBER, "position": PLACE, "ticket": NUMBER},
     dispatch.COMPLETE_WAVE: {"job_id": JOB, "wave": NUMBER, "items": NUMBER},
     dispatch.DISPATCH: {"job_id": JOB},
     dispatch.REDRIVE: {"job_id": JOB, "index": NUMBER},
@@ -92,9 +93,16 @@ def _misfit(wanted: Mapping[str, str], args: Sequence[Any], kwargs: Mapping[str,
         if kind is JOB:
             if not isinstance(value, str) or not JOB_ID.fullmatch(value):
                 return "a job id that is none"
-        elif not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
+        elif kind is PLACE and isinstance(value, list):
+            if not 0 < len(value) <= MOST_PLACES or not all(map(_is_number, value)):
+                return f"a {name} that is no list of whole numbers from 0"
+        elif not _is_number(value):
             return f"a {name} that is no whole number from 0"
     return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
 
 
 def shown_name(headers: object) -> str:

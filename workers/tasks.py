@@ -13,10 +13,11 @@ from batchq.errors import BatchqError
 from batchq.flow.advance import advance
 from batchq.flow.cancel import cancel
 from batchq.flow.letters import redrive_letter
+from batchq.flow.pack import process_pack
 from batchq.flow.patience import GaveUp
 from batchq.flow.process import process_item
 from batchq.flow.submit_message import submit_message
-from batchq.flow.task import ItemMessage
+from batchq.flow.task import ItemMessage, PackMessage
 from workers import life
 from workers.app import app
 from workers.place import place
@@ -28,9 +29,9 @@ log = logging.getLogger("batchq")
 class Again(Exception):
     """An item waits for a Celery retry of its message. Carries plain values, so that it pickles."""
 
-    def __init__(self, ticket: int, delay_ms: int) -> None:
-        super().__init__(ticket, delay_ms)
-        self.ticket, self.delay_ms = ticket, delay_ms
+    def __init__(self, ticket: int, delay_ms: int, positions: tuple[int, ...] = ()) -> None:
+        super().__init__(ticket, delay_ms, positions)
+        self.ticket, self.delay_ms, self.positions = ticket, delay_ms, positions
 
     def __str__(self) -> str:
         return f"item waits for its retry (ticket {self.ticket})"
@@ -49,25 +50,29 @@ class ItemTask(Task):  # type: ignore[type-arg]
 
     def retry(self, *_: Any, exc: Any = None, **__: Any) -> Any:
         job_id, lane, position, _ticket = self.request.args or ()
+        place = exc.positions or position
         again: dict[str, Any] = {
-            "args": (job_id, lane, position, exc.ticket),
+            "args": (job_id, lane, place, exc.ticket),
             "kwargs": {},
             "countdown": exc.delay_ms / 1000,
             "max_retries": None,
-            "argsrepr": f"({job_id!r}, {position})",
+            "argsrepr": dispatch.item_argsrepr(job_id, place),
             "kwargsrepr": "{}",
         }
         return super().retry(exc=exc, **again)
 
 
 @app.task(name=dispatch.PROCESS_ITEM, base=ItemTask, ignore_result=True)
-def run_item(job_id: str, lane: int, position: int, ticket: int) -> None:
-    """A header task of a wave: one item. Raises nothing but Celery's Retry, which keeps its place in the chord."""
+def run_item(job_id: str, lane: int, position: int | list[int], ticket: int) -> None:
+    """A header task of a wave: one item, or the positions of a pack. Raises nothing but Celery's Retry, which keeps its place in the chord."""
     mine = life.current()
     with mine.at_an_item():
-        again = process_item(ItemMessage(job_id, lane, position, ticket), mine.walk)
+        if isinstance(position, list):
+            again = process_pack(PackMessage(job_id, lane, tuple(position), ticket), mine.walk)
+        else:
+            again = process_item(ItemMessage(job_id, lane, position, ticket), mine.walk)
     if again is not None:
-        raise Again(again.ticket, again.delay_ms)
+        raise Again(again.ticket, again.delay_ms, again.positions)
 
 
 @app.task(name=dispatch.COMPLETE_WAVE, base=ShownTask, ignore_result=True)

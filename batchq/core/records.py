@@ -235,7 +235,8 @@ class Result:
 
     @property
     def data(self) -> Json:
-        """The parsed answer where JSON was asked for, or what a user's own operation returned; else None."""
+        """The parsed answer where JSON was asked for, the vector of a text, or what a user's own operation returned;
+        else None."""
         import json
 
         response = self.outcome.response
@@ -243,6 +244,8 @@ class Result:
             return None
         if "output" in response and "candidates" not in response:
             return response["output"]
+        if "embedding" in response:
+            return response["embedding"]["values"]
         text = self.text
         return json.loads(text) if self.outcome.structured and text is not None else None
 

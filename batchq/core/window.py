@@ -26,6 +26,12 @@ def fleet_window(slots: int, rate_per_s: float | None, latency_s: float | None) 
     return min(most, math.ceil(wanted))
 
 
+def in_packs(items: int, pack: int, most: int) -> int:
+    """A window of items that go in packs: whole packs, one more than the rate alone needs, so that it waits at the
+    gate while the others are under way."""
+    return min(most, (-(-items // pack) + 1) * pack)
+
+
 def share(window: int, lane: str, weights: Mapping[str, float]) -> int:
     """A lane's part of a window, by weight, at least 1 where the window has room at all."""
     total = sum(weights.values())

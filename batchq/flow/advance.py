@@ -14,12 +14,13 @@ from batchq.core.lifecycle import ENDED, JobState
 from batchq.errors import NewerData, NotFound
 from batchq.flow.gates import Passage, job_quota
 from batchq.flow.letters import feed
-from batchq.flow.walk import Walk
+from batchq.flow.walk import PACKS, UNBOUNDED, Walk
 from batchq.store.job_record import JobSpec, Lane
 
 log = logging.getLogger("batchq")
 
 UNTIL_LIFTED = 1 << 40  # ms
+MOST_TAKEN = 1_000  # items of one take, see take.lua
 
 
 def advance(walk: Walk, job_id: str) -> None:
@@ -48,26 +49,32 @@ def _fill(walk: Walk, spec: JobSpec, lane: Lane) -> None:
     if hold_of(passage)[0]:
         walk.fleet.leave_queue(passage.shared or queue, spec.id, lane.number)
         return
-    room = lane_window(walk, spec, lane, queue, passage)
+    packed = walk.packed(lane.operation)
+    pack = passage.most_together(packed.pack) if packed else 1
+    room = lane_window(walk, spec, lane, queue, passage, pack)
     if room <= 0:
         return
+    wave = min(MOST_TAKEN, walk.settings.wave_items * pack)
     while True:
-        take = walk.items.take(spec.id, lane.number, walk.settings.wave_items, room)
+        take = walk.items.take(spec.id, lane.number, wave, room)
         if not take.positions:
             return
         walk.dispatcher.send_wave(
-            spec.id, lane.number, walk.settings.queue_of(lane.operation), take.positions, take.ticket
+            spec.id, lane.number, walk.settings.queue_of(lane.operation), take.positions, take.ticket, pack
         )
-        if len(take.positions) < walk.settings.wave_items:
+        if len(take.positions) < wave:
             return
 
 
-def lane_window(walk: Walk, spec: JobSpec, lane: Lane, queue: str, passage: Passage) -> int:
-    """Items of a lane that may be in flight now: its share of its quota's window."""
-    slots, rpm = walk.slots_of(queue, spec.project_of(lane)), passage.rpm()
+def lane_window(walk: Walk, spec: JobSpec, lane: Lane, queue: str, passage: Passage, pack: int = 1) -> int:
+    """Items of a lane that may be in flight now: its share of its quota's window. A slot runs `pack` of them."""
+    calls = PACKS if pack > 1 else UNBOUNDED
+    slots, rpm = pack * walk.slots_of(queue, spec.project_of(lane), calls), passage.rpm()
     whole = window.fleet_window(slots, rpm / 60 if rpm else None, passage.experience.latency_s)
+    if pack > 1:
+        whole = window.in_packs(whole, pack, window.SLOTS_AHEAD * slots)
     if spec.concurrency is not None:
-        whole = min(whole, window.SLOTS_AHEAD * spec.concurrency)
+        whole = min(whole, window.SLOTS_AHEAD * spec.concurrency * pack)
     shared = passage.shared or queue
     member, weight = f"{spec.id}:{lane.number}", window.weight_of(spec.priority)
     weights = walk.weights_of(shared)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from batchq.core.discreet import trace_of
 from batchq.core.records import Answer, FileRef, Usage
@@ -13,8 +15,10 @@ from batchq.flow.patience import GaveUp, patiently
 from batchq.flow.task import Asked, Task
 from batchq.flow.walk import Walk
 from batchq.formats import files
-from batchq.operations.base import Blob, Call
+from batchq.operations.base import Blob, Call, Operation, PackedOperation
 from batchq.store.codec import StoredItem
+
+T = TypeVar("T")
 
 log = logging.getLogger("batchq")
 PROVIDER_SPARE_S = 2.0  # the provider's adapter keeps the deadline itself, and can say what was waited for
@@ -22,41 +26,83 @@ PROVIDER_SPARE_S = 2.0  # the provider's adapter keeps the deadline itself, and 
 
 def ask(task: Task, walk: Walk) -> Asked:
     """Make the call. Whatever happens becomes a value. Raises GaveUp and CutShort when the process has to go."""
-    began, clock = int(time.time() * 1000), time.monotonic()
-    answer: Answer | None = None
-    error: ProviderError | None = None
+    call = prepared(task, walk)
+    began = int(time.time() * 1000)  # reading it is no part of the call
+    if isinstance(call, ProviderError):
+        return Asked(None, call, began, 0, Usage(), called=not isinstance(call, Unsendable))
+
+    def run() -> Answer:
+        operation = walk.operation(task.lane.operation)
+        return walk.calls.run(lambda: operation.run(call), _time_of(operation, call))
+
+    answer, duration_ms = _timed(task, run)
+    return _asked(answer, began, duration_ms)
+
+
+def ask_together(
+    tasks: Sequence[Task], calls: Sequence[Call], operation: PackedOperation, walk: Walk
+) -> list[Asked]:
+    """Make one call for all; an answer each, or the same error for all. Raises GaveUp and CutShort."""
+    began = int(time.time() * 1000)
+
+    def run() -> Sequence[Answer]:
+        return walk.calls.run(lambda: operation.run_pack(calls), _time_of(operation, calls[0]))
+
+    answers, duration_ms = _timed(tasks[0], run)
+    if isinstance(answers, ProviderError):
+        return [_asked(answers, began, duration_ms)] * len(tasks)
+    return [_asked(answer, began, duration_ms) for answer in answers]
+
+
+def prepared(task: Task, walk: Walk) -> Call | ProviderError:
+    """An item's part of a call; an error where there is none."""
+    return _tried(task, lambda: call_of(task, walk, item_of(task, walk)))
+
+
+def item_of(task: Task, walk: Walk) -> StoredItem:
+    return walk.shard_patiently(task.spec.id, task.lease.shard).at(task.lease.position)
+
+
+def _timed(task: Task, what: Callable[[], T]) -> tuple[T | ProviderError, int]:
+    """What comes of a call, and how many ms it took."""
+    clock = time.monotonic()
+    value = _tried(task, what)
+    duration_ms = int((time.monotonic() - clock) * 1000)
+    if not isinstance(value, Unsendable):
+        task.passage.experience.note(duration_ms / 1000)
+    return value, duration_ms
+
+
+def _tried(task: Task, what: Callable[[], T]) -> T | ProviderError:
     try:
-        item = walk.shard_patiently(task.spec.id, task.lease.shard).at(task.lease.position)
-        call = call_of(task, walk, item)
-        began, clock = int(time.time() * 1000), time.monotonic()  # reading it is no part of the call
-        answer = _run(call, task, walk)
+        return what()
     except ProviderError as exc:
-        error = exc
+        return exc
     except TimedOut:
-        error = Unavailable("the operation did not end before its deadline", kind="TIMEOUT")
+        return Unavailable("the operation did not end before its deadline", kind="TIMEOUT")
     except GaveUp:
         raise
     except BatchqError as exc:
-        error = Unavailable(str(exc), kind=type(exc).__name__.upper())
+        return Unavailable(str(exc), kind=type(exc).__name__.upper())
     except Exception as exc:
         log.error(
             "job %s item %d: the operation failed: %s", task.spec.id, task.lease.position, trace_of(exc)
         )
-        error = Unavailable(
+        return Unavailable(
             f"{type(exc).__name__}: an unexpected error, see the worker's log", kind="INTERNAL"
         )
-    if isinstance(error, Unsendable):
-        return Asked(None, error, began, 0, Usage(), called=False)
-    duration_ms = int((time.monotonic() - clock) * 1000)
-    task.passage.experience.note(duration_ms / 1000)
-    usage = answer.usage if answer is not None else getattr(error, "usage", None) or Usage()
-    return Asked(answer, error, began, duration_ms, usage)
 
 
-def _run(call: Call, task: Task, walk: Walk) -> Answer:
-    operation = walk.operation(task.lane.operation)
-    spare_s = PROVIDER_SPARE_S if operation.needs_provider else 0.0
-    return walk.calls.run(lambda: operation.run(call), call.timeout_s + spare_s)
+def _asked(came: Answer | ProviderError, began_ms: int, duration_ms: int) -> Asked:
+    if isinstance(came, Unsendable):
+        return Asked(None, came, began_ms, 0, Usage(), called=False)
+    if isinstance(came, ProviderError):
+        return Asked(None, came, began_ms, duration_ms, came.usage or Usage())
+    return Asked(came, None, began_ms, duration_ms, came.usage)
+
+
+def _time_of(operation: Operation, call: Call) -> float:
+    return call.timeout_s + (PROVIDER_SPARE_S if operation.needs_provider else 0.0)
 
 
 def call_of(task: Task, walk: Walk, item: StoredItem) -> Call:
@@ -87,7 +133,7 @@ def _blob(task: Task, walk: Walk, item: StoredItem) -> Blob | None:
 
 def another_may_read(task: Task, walk: Walk) -> bool:
     """Whether a live worker of the queue has the item's file under its roots."""
-    item = walk.shard_patiently(task.spec.id, task.lease.shard).at(task.lease.position)
+    item = item_of(task, walk)
     raw = item.input.get("file")
     path = raw.get("path") if isinstance(raw, dict) else None
     queue = walk.settings.operation(task.lane.operation).queue or task.lane.operation

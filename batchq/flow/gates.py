@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from batchq.core import tokens
 from batchq.core.limits import QuotaLimits, in_force
+from batchq.core.packs import MOST_TOKENS, TOKEN_SHARE, even_share
 from batchq.core.records import Usage
 from batchq.flow.experience import Experience
 from batchq.flow.gate import Gate, Permit, TooLarge, TooLong
@@ -61,20 +62,29 @@ class Passage:
         known = [rpm for limits in self.limits() if (rpm := limits.requests_per_minute) is not None]
         return min(known, default=None)
 
-    def estimate(self, call: Call) -> tokens.Estimate:
-        """Input tokens that the call will have."""
-        texts = [call.input, {k: v for k, v in call.options.items() if k in ("prompt", "system_instruction")}]
-        raw = tokens.of_texts(*texts)
-        if call.schema is not None:
-            raw += len(json.dumps(call.schema)) // tokens.BYTES_A_TOKEN
-        if call.blob is not None:
-            raw += tokens.of_file(call.blob.data, media_type(call.blob.data))
-        return self.experience.estimate(raw)
+    def most_together(self, most: int) -> int:
+        """Of at most so many items how many a call takes, each of which the provider counts as a request: whole
+        packs use a minute up, and the last of a day is no larger than what the day has left."""
+        for view, limits in zip(self.views(), self.limits(), strict=True):
+            if limits.requests_per_minute is not None:
+                most = even_share(limits.requests_per_minute, most)
+            if limits.requests_per_day is not None and view.used_today < limits.requests_per_day:
+                most = min(most, limits.requests_per_day - view.used_today)
+        return most
 
-    def wait(self, patience_s: float, upper: int, usual: int) -> Permit | TooLong | TooLarge:
+    def token_budget(self) -> int:
+        """Input tokens that one pack may have."""
+        known = [limit for limits in self.limits() if (limit := limits.tokens_per_minute) is not None]
+        return min(known, default=MOST_TOKENS * TOKEN_SHARE) // TOKEN_SHARE
+
+    def estimate(self, calls: Sequence[Call]) -> tokens.Estimate:
+        """Input tokens that a call made of these will have."""
+        return self.experience.estimate(sum(map(raw_tokens, calls)))
+
+    def wait(self, patience_s: float, upper: int, usual: int, size: int = 1) -> Permit | TooLong | TooLarge:
         if self.gate is None:
             return Permit(0)
-        return self.gate.wait(patience_s, upper, usual)
+        return self.gate.wait(patience_s, upper, usual, size)
 
     def done(self, permit: Permit, estimate: tokens.Estimate | None, usage: Usage, *, answered: bool) -> None:
         """The call ended; its real usage settles the account and teaches the estimate."""
@@ -90,6 +100,17 @@ class Passage:
     def unused(self, permit: Permit) -> None:
         if self.gate is not None:
             self.gate.unused(permit)
+
+
+def raw_tokens(call: Call) -> int:
+    """Input tokens of a call, before what was learnt of them."""
+    texts = [call.input, {k: v for k, v in call.options.items() if k in ("prompt", "system_instruction")}]
+    raw = tokens.of_texts(*texts)
+    if call.schema is not None:
+        raw += len(json.dumps(call.schema)) // tokens.BYTES_A_TOKEN
+    if call.blob is not None:
+        raw += tokens.of_file(call.blob.data, media_type(call.blob.data))
+    return raw
 
 
 def limits_of(settings: QuotaSettings | None) -> QuotaLimits:

@@ -40,31 +40,36 @@ class LaneLedger:
     ) -> None:
         self._store, self._owner, self._job_id, self._lane = store, owner, job_id, lane
         self._stopping, self._calls = stopping, calls
-        self.claim: Gather[ClaimRequest, Claimed] = Gather(self._claim)
-        self.mark_begun: Gather[Lease, str] = Gather(self._mark_begun)
-        self.settle: Gather[SettleRequest, Consequences] = Gather(self._settle)
+        self.claim: Gather[ClaimRequest, Claimed] = Gather(self.claim_pack)
+        self.mark_begun: Gather[Lease, str] = Gather(self.begin_pack)
+        self.settle: Gather[SettleRequest, Consequences] = Gather(self.settle_pack)
 
-    def release(self, request: ReleaseRequest, *, fatal_limit: int, why: str = "") -> Released:
+    def release(
+        self, requests: Sequence[ReleaseRequest], *, fatal_limit: int, why: str = ""
+    ) -> Sequence[Released]:
         """Not gathered: it is rare, and what it says to the job's hold is its own."""
 
-        def call() -> Released:
+        def call() -> Sequence[Released]:
             return self._store.release(
-                self._job_id, self._lane, self._owner, [request], fatal_limit=fatal_limit, why=why
-            )[0]
+                self._job_id, self._lane, self._owner, requests, fatal_limit=fatal_limit, why=why
+            )
 
         return patiently(call, self._at_the_last)
 
-    def _claim(self, requests: Sequence[ClaimRequest]) -> Sequence[Claimed]:
+    # A pack is a group already.
+
+    def claim_pack(self, requests: Sequence[ClaimRequest]) -> Sequence[Claimed]:
         return patiently(
             lambda: self._store.claim(self._job_id, self._lane, self._owner, requests), self._stopping.is_set
         )
 
-    def _mark_begun(self, leases: Sequence[Lease]) -> Sequence[str]:
+    def begin_pack(self, leases: Sequence[Lease]) -> Sequence[str]:
         return patiently(
             lambda: self._store.mark_begun(self._job_id, self._owner, leases), self._stopping.is_set
         )
 
-    def _settle(self, requests: Sequence[SettleRequest]) -> Sequence[Consequences]:
+    def settle_pack(self, requests: Sequence[SettleRequest]) -> Sequence[Consequences]:
+        """What a group asks of one of its callers, it asks of the first."""
         settled: Settled = patiently(
             lambda: self._store.settle(self._job_id, self._lane, self._owner, requests), self._at_the_last
         )

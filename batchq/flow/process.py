@@ -7,25 +7,23 @@ import secrets
 import time
 from dataclasses import dataclass, replace
 
-from batchq.core import latency, retry
+from batchq.core import retry
 from batchq.core.discreet import trace_of
-from batchq.core.lifecycle import SETTLED_BYTE, ItemState
+from batchq.core.lifecycle import ItemState
 from batchq.core.records import Outcome, Usage
 from batchq.core.tokens import Estimate
 from batchq.errors import BatchqError, NewerData, NotFound, ProviderError, Unsendable
-from batchq.flow.advance import advance
-from batchq.flow.ask import ask, call_of
+from batchq.flow.ask import ask, call_of, item_of
 from batchq.flow.calls import CutShort
 from batchq.flow.gate import TooLarge, TooLong
-from batchq.flow.ledger import Consequences
-from batchq.flow.outcome import attempt_of, cost_of, failure, success
+from batchq.flow.outcome import failure, success
 from batchq.flow.patience import GaveUp, patiently
+from batchq.flow.settle import by_message, follow_up, leaving, log_settled, release_request, settle_request
 from batchq.flow.task import Asked, ItemMessage, Task
-from batchq.flow.verdict import HELD_MS, decide, refusals
+from batchq.flow.verdict import HELD_MS, decide
 from batchq.flow.walk import Walk
-from batchq.store.codec import pack_outcome
 from batchq.store.job_record import JobSpec, Lane
-from batchq.store.leases import ClaimRequest, Released, ReleaseKind, ReleaseRequest, SettleRequest, Verdict
+from batchq.store.leases import ClaimRequest, Released, ReleaseKind, ReleaseRequest, Verdict
 
 log = logging.getLogger("batchq")
 
@@ -36,10 +34,11 @@ ELSEWHERE_MS = 1_000  # until another worker may have taken what this one cannot
 
 @dataclass(frozen=True, slots=True)
 class SendAgain:
-    """The item waits for a Celery retry of its message, with a new ticket."""
+    """The item waits for a Celery retry of its message, with a new ticket; of a pack, those at `positions` do."""
 
     ticket: int
     delay_ms: int
+    positions: tuple[int, ...] = ()
 
 
 def process_item(message: ItemMessage, walk: Walk) -> SendAgain | None:
@@ -82,11 +81,11 @@ def _claim(message: ItemMessage, walk: Walk) -> Task | None:
     claimed = ledger.claim(request)
     if claimed.verdict is not Verdict.OK or claimed.lease is None:
         return None
-    task = Task(message, spec, lane, claimed.lease, ledger, passage)
+    task = Task(spec, lane, claimed.lease, ledger, passage)
     if walk.stopping:
         _give_back(task, walk, 0)
         return None
-    if not _is_ours(spec, lane, walk):
+    if not is_ours(spec, lane, walk):
         _give_back(task, walk, ELSEWHERE_MS)
         return None
     if begun:
@@ -94,7 +93,7 @@ def _claim(message: ItemMessage, walk: Walk) -> Task | None:
     return _pass_gate(task, walk)
 
 
-def _is_ours(spec: JobSpec, lane: Lane, walk: Walk) -> bool:
+def is_ours(spec: JobSpec, lane: Lane, walk: Walk) -> bool:
     """A local run's job goes to its own provider: no key's job to an emulator, nor the other way round."""
     if spec.project_of(lane) in (None, walk.project):
         return True
@@ -128,23 +127,26 @@ def _estimate(task: Task, walk: Walk) -> Estimate | None:
     """Before the permit, since what the item needs is part of what is drawn."""
     if not patiently(task.passage.counts_tokens, walk.stop.is_set):
         return None
-    item = walk.shard_patiently(task.spec.id, task.lease.shard).at(task.lease.position)
     try:
-        return task.passage.estimate(call_of(task, walk, item))
+        return task.passage.estimate([call_of(task, walk, item_of(task, walk))])
     except (ProviderError, BatchqError):
         return None  # a file that cannot be read: the call itself will say why
 
 
 def _refuse(task: Task, walk: Walk, too_large: TooLarge) -> None:
     """It would never fit: say so before anything is sent."""
-    message = (
-        f"about {too_large.tokens:,} input tokens are more than the {too_large.limit:,} a minute that quota "
-        f"{too_large.quota} allows: split the item, or raise the quota (batchq quotas set)"
-    )
-    error = Unsendable(message, kind="TOO_LARGE")
+    error = too_large_for(too_large)
     asked = Asked(None, error, int(time.time() * 1000), 0, Usage(), called=False)
-    decision = retry.GiveUp(ItemState.FAILED, error.kind, message)
+    decision = retry.GiveUp(ItemState.FAILED, error.kind, error.message)
     _settle(task, walk, asked, failure(task, walk, asked, decision))
+
+
+def too_large_for(refused: TooLarge) -> Unsendable:
+    return Unsendable(
+        f"about {refused.tokens:,} input tokens are more than the {refused.limit:,} a minute that quota "
+        f"{refused.quota} allows: split the item, or raise the quota (batchq quotas set)",
+        kind="TOO_LARGE",
+    )
 
 
 def _run(task: Task, walk: Walk) -> SendAgain | None:
@@ -168,87 +170,24 @@ def _run(task: Task, walk: Walk) -> SendAgain | None:
         _settle(task, walk, asked, success(task, walk, asked, asked.answer))
         return None
     assert asked.error is not None
-    match decision:
-        case retry.GiveUp():
-            _settle(task, walk, asked, failure(task, walk, asked, decision))
-        case retry.Again(delay_ms):
-            return _release(task, walk, asked, ReleaseKind.RETRY, delay_ms)
-        case retry.Limited(delay_ms, _, charged_ms):
-            return _release(task, walk, asked, ReleaseKind.LIMITED, delay_ms, charged_ms)
-        case retry.Away(hold_ms):
-            return _release(task, walk, asked, ReleaseKind.AWAY, min(HELD_MS, hold_ms))
-        case retry.Unserved(why):
-            delay_ms = retry.backoff_ms(refusals(task, asked.error) + 1, walk.dice.random())
-            return _release(task, walk, asked, ReleaseKind.FATAL, delay_ms, why=why)
-        case None:  # this process may not read the item's file, another may
-            _give_back(task, walk, ELSEWHERE_MS)
-    return None
+    if isinstance(decision, retry.GiveUp):
+        _settle(task, walk, asked, failure(task, walk, asked, decision))
+        return None
+    if decision is None:  # this process may not read the item's file, another may
+        _give_back(task, walk, ELSEWHERE_MS)
+        return None
+    leave = leaving(task, walk, asked, decision)
+    request = release_request(task, walk, asked, leave, by_message=by_message(walk, leave))
+    released = _do_release(task, walk, request, leave.why)
+    return SendAgain(released.ticket, leave.delay_ms) if released.answer == "retry" else None
 
 
 def _settle(task: Task, walk: Walk, asked: Asked, outcome: Outcome) -> None:
-    request = SettleRequest(
-        position=task.lease.position,
-        nonce=task.lease.nonce,
-        byte=SETTLED_BYTE[outcome.status],
-        outcome=pack_outcome(outcome),
-        bucket=latency.bucket_of(asked.duration_ms) if asked.called else None,
-        duration_ms=asked.duration_ms,
-        usage=outcome.usage,
-        cost_usd=outcome.cost_usd,
-        kind=outcome.error.status if outcome.error is not None else "",
-    )
+    request = settle_request(task, asked, outcome)
     settled = task.ledger.settle(request)
     if settled.answer == "ok":
-        walk.item_log.settled(task.spec.id, lambda: _id_of(task, walk), outcome, request.bucket)
+        log_settled(task, walk, outcome, request.bucket)
     follow_up(walk, task.spec, settled)
-
-
-def _id_of(task: Task, walk: Walk) -> str:
-    return walk.shard_patiently(task.spec.id, task.lease.shard).at(task.lease.position).id
-
-
-def follow_up(walk: Walk, spec: JobSpec, asked_of_us: Consequences) -> None:
-    """What a settle asks of its caller. All of it is done again by the sweeper if this process dies now."""
-    try:
-        for shard in asked_of_us.complete:
-            walk.outcomes.compact(spec.id, shard)
-        if asked_of_us.done or asked_of_us.refill:
-            advance(walk, spec.id)
-    except BatchqError as exc:
-        log.warning("job %s: %s (the sweeper will go on with it)", spec.id, exc)
-
-
-def _release(
-    task: Task,
-    walk: Walk,
-    asked: Asked,
-    kind: ReleaseKind,
-    delay_ms: int,
-    charged_ms: int = 0,
-    why: str = "",
-) -> SendAgain | None:
-    by_message = (
-        kind in (ReleaseKind.RETRY, ReleaseKind.LIMITED)
-        and delay_ms <= walk.settings.message_retry_s * 1000
-        and not walk.stopping
-    )
-    released = _do_release(
-        task,
-        walk,
-        ReleaseRequest(
-            position=task.lease.position,
-            nonce=task.lease.nonce,
-            kind=kind,
-            delay_ms=delay_ms,
-            by_message=by_message,
-            waited_ms=charged_ms,
-            attempt=attempt_of(asked) if kind in (ReleaseKind.RETRY, ReleaseKind.FATAL) else None,
-            usage=asked.usage,
-            cost_usd=cost_of(walk, task.lane.model, asked.usage),
-        ),
-        why,
-    )
-    return SendAgain(released.ticket, delay_ms) if released.answer == "retry" else None
 
 
 def _give_back(task: Task, walk: Walk, delay_ms: int, kind: ReleaseKind = ReleaseKind.UNUSED) -> None:
@@ -257,4 +196,4 @@ def _give_back(task: Task, walk: Walk, delay_ms: int, kind: ReleaseKind = Releas
 
 
 def _do_release(task: Task, walk: Walk, request: ReleaseRequest, why: str) -> Released:
-    return task.ledger.release(request, fatal_limit=walk.settings.fatal_in_a_row, why=why)
+    return task.ledger.release([request], fatal_limit=walk.settings.fatal_in_a_row, why=why)[0]

@@ -27,10 +27,19 @@ class ItemMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class PackMessage:
+    """What a header task of a pack carries: one ticket for all."""
+
+    job_id: str
+    lane: int
+    positions: tuple[int, ...]
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One claimed item and all that its steps need."""
 
-    message: ItemMessage
     spec: JobSpec
     lane: Lane
     lease: Lease

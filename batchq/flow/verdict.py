@@ -6,12 +6,14 @@ The fleet hears of a refusal or an outage here, before anything is done with the
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from batchq.core import retry
 from batchq.core.lifecycle import ItemState
-from batchq.errors import ProviderError, Unavailable
+from batchq.errors import Fatal, ProviderError, Unavailable
 from batchq.flow.ask import another_may_read
+from batchq.flow.gates import Passage
 from batchq.flow.patience import patiently
 from batchq.flow.task import Task
 from batchq.flow.walk import Walk
@@ -24,27 +26,47 @@ def decide(task: Task, walk: Walk, error: ProviderError) -> retry.Decision | Non
     """None: this process cannot read the item's file, and another may."""
     if error.kind == "FILE_OUTSIDE_ROOTS" and another_may_read(task, walk):
         return None
-    decision = retry.decide(
-        error,
-        attempts=task.lease.attempts,
-        limited=task.lease.limited,
-        limited_ms=task.lease.waited_ms,
-        policy=walk.policy(task.lane.operation),
-        now_ms=int(time.time() * 1000),
-        dice=walk.dice.random(),
-    )
-    if isinstance(decision, retry.Limited):
-        return _limited(task, walk, decision)
+    return decide_together([task], walk, error)[0]
+
+
+def decide_together(tasks: Sequence[Task], walk: Walk, error: ProviderError) -> list[retry.Decision]:
+    """What becomes of each item of one call. The fleet hears of the call once; who waits does so equally long."""
+    passage = tasks[0].passage
+    now_ms, dice = int(time.time() * 1000), walk.dice.random()
+    decisions = [
+        retry.decide(
+            error,
+            attempts=task.lease.attempts,
+            limited=task.lease.limited,
+            limited_ms=task.lease.waited_ms,
+            policy=walk.policy(task.lane.operation),
+            now_ms=now_ms,
+            dice=dice,
+        )
+        for task in tasks
+    ]
+    limited = [one for one in decisions if isinstance(one, retry.Limited)]
+    if limited:
+        delay_ms = _limited(passage, walk, max(limited, key=lambda one: one.hold_ms)).delay_ms
+        return [
+            replace(one, delay_ms=delay_ms) if isinstance(one, retry.Limited) else one for one in decisions
+        ]
     if isinstance(error, Unavailable) and error.is_outage:
-        return _unanswered(task, walk, decision)
-    if isinstance(decision, retry.Unserved) and _is_its_own(task, walk, error):
-        return retry.GiveUp(ItemState.FAILED, error.kind, error.message)
-    return decision
+        decisions = _unanswered(passage, walk, decisions)
+    if isinstance(error, Fatal):
+        return [
+            retry.GiveUp(ItemState.FAILED, error.kind, error.message)
+            if _is_its_own(task, walk, error)
+            else one
+            for task, one in zip(tasks, decisions, strict=True)
+        ]
+    longest_ms = max((one.delay_ms for one in decisions if isinstance(one, retry.Again)), default=0)
+    return [retry.Again(longest_ms) if isinstance(one, retry.Again) else one for one in decisions]
 
 
-def _limited(task: Task, walk: Walk, limited: retry.Limited) -> retry.Limited:
+def _limited(passage: Passage, walk: Walk, limited: retry.Limited) -> retry.Limited:
     """The item waits as long as its quota is held."""
-    model = task.passage.model
+    model = passage.model
     if model is None:
         return limited
     # capacity has no time of its own: the quota's breaker knows
@@ -57,19 +79,19 @@ def _limited(task: Task, walk: Walk, limited: retry.Limited) -> retry.Limited:
     return replace(limited, delay_ms=HELD_MS if limited.kind == "day" else held_ms + jitter_ms)
 
 
-def _unanswered(task: Task, walk: Walk, decision: retry.Decision) -> retry.Decision:
+def _unanswered(passage: Passage, walk: Walk, decisions: list[retry.Decision]) -> list[retry.Decision]:
     """Where failures outweigh the answers the quota's breaker is open, and only probes are charged."""
-    model = task.passage.model
+    model = passage.model
     if model is None:
-        return decision
-    answered = task.passage.take_answered()
+        return decisions
+    answered = passage.take_answered()
     held_ms, charged = patiently(lambda: walk.quotas.fail(model, answered), lambda: False)
     walk.gates.holds.learn(model, held_ms, "outage")
     if not charged:
-        return retry.Away(held_ms)
-    if isinstance(decision, retry.Again):
-        return retry.Again(max(decision.delay_ms, held_ms))
-    return decision
+        return [retry.Away(held_ms)] * len(decisions)
+    return [
+        retry.Again(max(one.delay_ms, held_ms)) if isinstance(one, retry.Again) else one for one in decisions
+    ]
 
 
 def refusals(task: Task, error: ProviderError) -> int:

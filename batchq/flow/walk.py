@@ -12,13 +12,13 @@ from typing import Generic, Protocol, TypeVar
 
 from batchq.core.pricing import Prices
 from batchq.core.retry import RetryPolicy
-from batchq.errors import StoreUnavailable
+from batchq.errors import ConfigurationError, StoreUnavailable
 from batchq.flow.calls import Calls
 from batchq.flow.gates import Gates
 from batchq.flow.item_log import ItemLog
 from batchq.flow.ledger import Ledger
 from batchq.flow.patience import patiently
-from batchq.operations.base import Operation
+from batchq.operations.base import Operation, PackedOperation
 from batchq.settings import Settings
 from batchq.store.codec import Shard
 from batchq.store.events import EventStore
@@ -38,8 +38,10 @@ Value = TypeVar("Value")
 class Dispatcher(Protocol):
     """Sends messages. Any of them may be lost, late or doubled without harm."""
 
-    def send_wave(self, job_id: str, lane: int, queue: str, positions: Sequence[int], ticket: int) -> None:
-        """One Celery chord: a header task for each position, complete_wave as its body."""
+    def send_wave(
+        self, job_id: str, lane: int, queue: str, positions: Sequence[int], ticket: int, pack: int = 1
+    ) -> None:
+        """One Celery chord: a header task for each `pack` positions, complete_wave as its body."""
 
     def send_dispatch(self, job_id: str) -> None:
         """Have a worker advance the job."""
@@ -100,8 +102,10 @@ class Timed(Generic[Value]):
         return self.last
 
 
+UNBOUNDED = 1 << 30
 VIEW_S = 1.0  # age of what a process knows of the fleet
 TABLE_ROWS = 200_000  # of tables of shards that a process keeps, about 100 bytes each
+PACKS = 8  # under way at once in a process: a hundred vectors are some 10 MB until they are stored
 SPECS = 200  # jobs whose description a process keeps
 SENDINGS = 8  # of events to webhooks, at once
 SHARD_BYTES = 16 * 1024 * 1024  # of unpacked items a process keeps, about: several windows of 1 kB items
@@ -136,6 +140,7 @@ class Walk:
     calls: Calls = field(default_factory=Calls)
     suspect: threading.Lock = field(default_factory=threading.Lock)
     sendings: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(SENDINGS))
+    packs: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(PACKS))
     specs: Lru[str, JobSpec] = field(default_factory=lambda: Lru(SPECS))
     shards: Lru[tuple[str, int], Shard] = field(default_factory=lambda: Lru(SHARD_BYTES, shard_weight))
     tables: Lru[str, tuple[ShardRow, ...]] = field(default_factory=lambda: Lru(TABLE_ROWS, len))
@@ -181,10 +186,18 @@ class Walk:
         limits = self.settings.operation(operation)
         return RetryPolicy(limits.max_attempts, int(limits.max_rate_limit_wait_s * 1000))
 
-    def slots_of(self, queue: str, project: str | None = None) -> int:
-        """Items that the live workers of a queue (and project) run at once; 0: nobody consumes it."""
+    def packed(self, operation: str) -> PackedOperation | None:
+        """The operation, where its items go in packs; None: they do not, or this process does not know it."""
+        try:
+            found = self.operation(operation)
+        except ConfigurationError:
+            return None
+        return found if isinstance(found, PackedOperation) else None
+
+    def slots_of(self, queue: str, project: str | None = None, most: int = UNBOUNDED) -> int:
+        """Calls that the live workers of a queue (and project) make at once, `most` each; 0: nobody consumes it."""
         return sum(
-            beat.slots
+            min(beat.slots, most)
             for beat in self._fleet_view.get()
             if queue in beat.queues and project in (None, beat.project)
         )

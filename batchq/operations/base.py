@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from batchq.core.records import Answer
 
@@ -53,3 +53,16 @@ class Operation(Protocol):
 
     def run(self, call: Call) -> Answer:
         """Do it. Raises ProviderError (Throttled, Unavailable, Rejected, Fatal) and nothing foreign."""
+
+
+@runtime_checkable
+class PackedOperation(Operation, Protocol):
+    """One of which many items share a call; the provider counts each of them as a request."""
+
+    pack: int  # items of one call at most
+
+    def together(self, call: Call) -> Hashable:
+        """What calls must have in common to be made as one."""
+
+    def run_pack(self, calls: Sequence[Call]) -> Sequence[Answer]:
+        """All in one call: an answer for each, in order. Raises as `run` does, for all of them alike."""

@@ -12,11 +12,11 @@ from batchq.operations.base import Call
 from batchq.operations.media import parts_of
 from batchq.operations.options import PROMPT, check_options, check_ranges, split
 from batchq.operations.schemas import check_schema, misfit
+from batchq.operations.texts import bad_text
 from batchq.providers.base import Provider, Request
 
 MODEL = "gemini-2.5-flash-lite"
 KINDS = ("prompt", "messages", "text", "file", "request")  # an input has one; text and file may have a prompt
-LONGEST_TEXT = 4 * 1024 * 1024  # bytes of UTF-8
 ROLES = {"user": "user", "assistant": "model", "model": "model"}
 
 
@@ -40,7 +40,7 @@ class Generate:
         if unknown:
             return f"unknown field {unknown[0]!r}: an input has one of {', '.join(KINDS)}"
         if kinds[0] == PROMPT and len(kinds) == 2 and kinds[1] in ("text", "file"):
-            return _bad_text(input[PROMPT], PROMPT) or self.check({kinds[1]: input[kinds[1]]}, model)
+            return bad_text(input[PROMPT], PROMPT) or self.check({kinds[1]: input[kinds[1]]}, model)
         if len(kinds) > 1:
             return f"{' and '.join(kinds)} do not go together: give one of them"
         problem = _CHECKS[kinds[0]](input[kinds[0]])
@@ -158,20 +158,6 @@ def _bare(model: str) -> str:
     return model.rsplit("/", 1)[-1]
 
 
-def _bad_text(value: Any, name: str) -> str | None:
-    if not isinstance(value, str):
-        return f"{name} must be a text, not {type(value).__name__}"
-    if not value.strip():
-        return f"{name} is empty"
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError as exc:
-        return f"{name} holds half a surrogate pair at character {exc.start + 1}, which is no Unicode text"
-    if size > LONGEST_TEXT:
-        return f"{name} has {size:,} bytes, more than {LONGEST_TEXT:,}: split it or send it as a file"
-    return None
-
-
 def _bad_messages(messages: Any) -> str | None:
     if not isinstance(messages, list) or not messages:
         return "messages must be a list, and not empty"
@@ -183,7 +169,7 @@ def _bad_messages(messages: Any) -> str | None:
             return f"{where} has an unknown field {unknown[0]!r}: it has role and content"
         if message.get("role") not in ("system", *ROLES):
             return f"{where}.role must be system, user or assistant, not {message.get('role')!r}"
-        if problem := _bad_text(message.get("content"), f"{where}.content"):
+        if problem := bad_text(message.get("content"), f"{where}.content"):
             return problem
     if all(message["role"] == "system" for message in messages):
         return "messages has no message of the user"
@@ -209,8 +195,8 @@ def _bad_request(raw: Any) -> str | None:
 
 
 _CHECKS: dict[str, Callable[[Any], str | None]] = {
-    "prompt": lambda value: _bad_text(value, "prompt"),
-    "text": lambda value: _bad_text(value, "text"),
+    "prompt": lambda value: bad_text(value, "prompt"),
+    "text": lambda value: bad_text(value, "text"),
     "messages": _bad_messages,
     "file": _bad_file,
     "request": _bad_request,

@@ -19,9 +19,9 @@ from batchq.operations.base import Operation
 from batchq.operations.own import Check, Function, Own
 from batchq.providers.base import Provider
 
-BUILT_IN = ("extract", "generate")
+BUILT_IN = ("embed", "extract", "generate")
 NOT_FOUND = "is not on the Python path: correct its name, or set PYTHONPATH to the folder that it lies in"
-RESERVED = frozenset({"embed", "control", "dead_letter"})  # coming, and the names of batchq's own queues
+RESERVED = frozenset({"control", "dead_letter"})  # the names of batchq's own queues
 
 F = TypeVar("F", bound=Function)
 
@@ -108,6 +108,10 @@ def _build(name: str) -> Operation:
     def provider() -> Provider:
         return (_provider or no_provider)()
 
+    if name == "embed":
+        from batchq.operations.embed import Embed
+
+        return Embed(provider)
     if name == "extract":
         from batchq.operations.extract import Extract
 

@@ -23,6 +23,24 @@ class Request:
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class TextsToEmbed:
+    """One call to an embedding model. `config` holds EmbedContentConfig fields by their snake_case names."""
+
+    texts: Sequence[str] = field(repr=False)
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The vectors of an answer, in the order of the texts. `tokens` of each text; empty where only their sum is
+    told."""
+
+    vectors: Sequence[Sequence[float]] = field(repr=False)
+    tokens: Sequence[int] = ()
+    total_tokens: int = 0  # 0: not told
+
+
 class Provider(Protocol):
     """Answers calls. One instance a process, shared by all its tasks; safe in threads, greenlets, forks."""
 
@@ -37,6 +55,9 @@ class Provider(Protocol):
         Raises ProviderError (Throttled, Unavailable, Rejected, Fatal) and nothing foreign. An answer that
         was blocked, cut off or is empty is no error here: see operations/answers.py.
         """
+
+    def embed(self, model: str, asked: TextsToEmbed, *, timeout_s: float) -> Embedded:
+        """Vectors, as many as the answer has. As `generate` else."""
 
     def warm(self) -> None:
         """Make ready what the first call would wait for. Raises nothing."""

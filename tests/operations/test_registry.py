@@ -167,7 +167,7 @@ def test_two_functions_cannot_share_a_name() -> None:
 
 def test_an_unknown_operation_is_named_with_what_there_is() -> None:
     with pytest.raises(
-        ConfigurationError, match=r"no operation 'shuot', only extract, generate.*BATCHQ_INCLUDE"
+        ConfigurationError, match=r"no operation 'shuot', only embed, extract, generate.*BATCHQ_INCLUDE"
     ):
         registry.get("shuot")
 

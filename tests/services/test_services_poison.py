@@ -65,6 +65,8 @@ POISON: dict[str, bytes] = {
     "a negative position": envelope([["job-1", 0, -1, 1], {}, None]),
     "a huge position": envelope([["job-1", 0, 10**30, 1], {}, None]),
     "a position in words": envelope([["job-1", 0, SECRET, 1], {}, None]),
+    "a pack of nothing": envelope([["job-1", 0, [], 1], {}, None]),
+    "a pack of words": envelope([["job-1", 0, [1, SECRET], 1], {}, None]),
     "a dispatch of nothing": envelope([[], {}, None], named("batchq.dispatch")),
     "a wave of nothing": envelope([["job-1", None, 1], {}, None], named("batchq.complete_wave")),
     "an unknown task": envelope([[SECRET], {}, None], named("somebody.elses")),

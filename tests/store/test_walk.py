@@ -9,7 +9,7 @@ from batchq.core.latency import bucket_of
 from batchq.core.lifecycle import HoldCause, ItemByte, JobState
 from batchq.core.records import Usage
 from batchq.errors import Conflict
-from batchq.store.leases import ClaimRequest, ReleaseKind, Verdict
+from batchq.store.leases import ClaimRequest, ReleaseKind, ReleaseRequest, Verdict
 
 # -- taking ---------------------------------------------------------------------------------------------------
 
@@ -297,6 +297,19 @@ def test_a_retry_has_a_new_ticket_and_the_old_message_is_refused(world: World) -
     assert world.claim_one(0, old, "w2").verdict is Verdict.SUPERSEDED
     lease = world.lease(0, released.ticket, "w2")
     assert lease.attempts == 2
+
+
+def test_what_goes_again_together_has_one_ticket(world: World) -> None:
+    world.store([(0, range(3))])
+    leases = world.leases(world.take(3))
+    requests = [
+        ReleaseRequest(lease.position, lease.nonce, ReleaseKind.RETRY, 1_000, by_message=True)
+        for lease in leases.values()
+    ]
+    released = world.items.release(world.spec.id, 0, "w1", requests, fatal_limit=5)
+    (ticket,) = {answer.ticket for answer in released}
+    claimed = [world.claim_one(at, ticket, "w2") for at in leases]
+    assert [one.verdict for one in claimed] == [Verdict.OK] * 3
 
 
 def test_only_a_retry_uses_up_an_attempt(world: World) -> None:

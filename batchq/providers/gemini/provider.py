@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from batchq.core.records import JsonObject
 from batchq.errors import Fatal, Unavailable
-from batchq.providers.base import Request
+from batchq.providers.base import Embedded, Request, TextsToEmbed
 from batchq.providers.gemini.config import GeminiConfig
+from batchq.providers.gemini.vectors import vectors_of
 
 if TYPE_CHECKING:
     from google import genai
@@ -56,6 +57,15 @@ class GeminiProvider:
             client.models.generate_content(model=model, contents=contents, config=config_of(request.config))
 
         return self._call(ask, timeout_s, read_answer)
+
+    def embed(self, model: str, asked: TextsToEmbed, *, timeout_s: float) -> Embedded:
+        def ask(client: genai.Client) -> None:
+            # A Content a text: gemini-embedding-2 makes one vector of a list of plain texts.
+            contents: Any = [{"role": "user", "parts": [{"text": text}]} for text in asked.texts]
+            config: Any = dict(asked.config)
+            client.models.embed_content(model=model, contents=contents, config=config)
+
+        return self._call(ask, timeout_s, read_vectors)
 
     def warm(self) -> None:
         """Build the client now, so that the first call leaves when it is told to."""
@@ -185,6 +195,10 @@ def read_answer(body: bytes) -> JsonObject:
     if b"\\ud" in body or b"\\uD" in body:
         json.dumps(answer, ensure_ascii=False).encode()  # a lone surrogate could not be stored
     return answer
+
+
+def read_vectors(body: bytes) -> Embedded:
+    return vectors_of(read_answer(body))
 
 
 def _proxy(config: GeminiConfig) -> str | None:

@@ -23,7 +23,7 @@
 --         "unused"   no call was made: no attempt, and no request
 --
 -- Returns, for each item
---   {"retry", ticket}  waiting for a Celery retry with this ticket
+--   {"retry", ticket}  waiting for a Celery retry with this ticket; one for all of a call, for they go as one message
 --   {"back"}           pending again
 --   {"cancelled"}      its job was cancelled; the item is settled as cancelled
 --   {"stale"}          the lease is not yours; nothing changed
@@ -42,7 +42,7 @@ local FIRST, WIDTH = 7, 11
 
 local record = redis.call("HMGET", job, "holds", "cancel", "fatal_row")
 local holds, cancelled, fatal_row = record[1] or "", record[2], tonumber(record[3] or 0)
-local tally, replies = tally_new(), {}
+local tally, replies, ticket = tally_new(), {}, nil
 local counters = { retries = 0, rate_limited = 0, requests = 0, input_tokens = 0, output_tokens = 0, cached_tokens = 0, cost_nano = 0 }
 
 for at = FIRST, #ARGV, WIDTH do
@@ -81,7 +81,7 @@ for at = FIRST, #ARGV, WIDTH do
       drop_cancelled(keys, tally, pos)
       replies[#replies + 1] = { "cancelled" }
     elseif by_message and holds == "" then
-      local ticket = int(redis.call("HINCRBY", job, "ticket", 1))
+      ticket = ticket or int(redis.call("HINCRBY", job, "ticket", 1))
       entry.ticket, entry.owner, entry.nonce, entry.begun = ticket, "", "", "0"
       entry.since, entry.dark, entry.due = now, dark, now + delay
       redis.call("SETRANGE", states, pos, "w")

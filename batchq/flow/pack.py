@@ -1,0 +1,383 @@
+"""Items that go together: one message, one permit and one call for many, and an outcome for each of them.
+
+A pack is claimed as a list, and each item keeps its own lease, attempts and history. It is cut into calls as the
+provider, the quotas and what happened to its items before allow. A call that is refused for good is made again in
+halves, until the one it was refused for stands alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from batchq.core import packs, retry
+from batchq.core.discreet import trace_of
+from batchq.core.lifecycle import ItemState
+from batchq.core.records import Outcome, Usage
+from batchq.core.tokens import Estimate
+from batchq.errors import NewerData, NotFound, ProviderError, Rejected
+from batchq.flow.ask import ask_together, prepared
+from batchq.flow.calls import CutShort
+from batchq.flow.gate import Permit, TooLarge, TooLong
+from batchq.flow.gates import raw_tokens
+from batchq.flow.outcome import failure, success
+from batchq.flow.patience import GaveUp, patiently
+from batchq.flow.process import (
+    ELSEWHERE_MS,
+    SUSPECT_CRASHES,
+    SUSPECT_WAIT_MS,
+    SendAgain,
+    is_ours,
+    too_large_for,
+)
+from batchq.flow.settle import (
+    Leaving,
+    by_message,
+    follow_up,
+    leaving,
+    log_settled,
+    release_request,
+    settle_request,
+)
+from batchq.flow.task import Asked, PackMessage, Task
+from batchq.flow.verdict import HELD_MS, decide_together
+from batchq.flow.walk import Walk
+from batchq.operations.base import Call, PackedOperation
+from batchq.store.leases import ClaimRequest, Released, ReleaseKind, ReleaseRequest, Verdict
+
+log = logging.getLogger("batchq")
+
+PLACE_S = 0.25  # between two looks whether the process is to stop, while others' packs are under way
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An item and what it brings to a call."""
+
+    task: Task
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """What goes as one call. `refused`: the refusal of a larger one, in which these were; their attempt has begun."""
+
+    parts: tuple[Part, ...]
+    refused: Asked | None = None
+
+    @property
+    def tasks(self) -> list[Task]:
+        return [part.task for part in self.parts]
+
+    @property
+    def is_suspect(self) -> bool:
+        return self.parts[0].task.lease.crashes >= SUSPECT_CRASHES
+
+    def halves(self, refused: Asked | None) -> list[Pack]:
+        middle = len(self.parts) // 2
+        return [Pack(self.parts[:middle], refused), Pack(self.parts[middle:], refused)]
+
+
+def process_pack(message: PackMessage, walk: Walk) -> SendAgain | None:
+    """Run the items of a message. Raises nothing; None when the message has done its work, whatever that was."""
+    while not walk.packs.acquire(timeout=PLACE_S):
+        if walk.stopping:
+            return None  # unclaimed: the sweeper sends them again
+    try:
+        return _process(message, walk)
+    except GaveUp:
+        return None  # the leases, if there are any, end with this process
+    except Exception as exc:
+        # a header task that raises costs its chord the callback; the leases end by themselves and the items come back
+        place = (message.job_id, message.positions[0], trace_of(exc))
+        log.error("job %s, pack from item %d: unexpected error; it will come back: %s", *place)
+        return None
+    finally:
+        walk.packs.release()
+
+
+def _process(message: PackMessage, walk: Walk) -> SendAgain | None:
+    tasks = _claim(message, walk)
+    if not tasks:
+        return None
+    first = tasks[0]
+    operation = walk.packed(first.lane.operation)
+    if walk.stopping or operation is None or not is_ours(first.spec, first.lane, walk):
+        _Run(walk, first).give_back(tasks, 0 if walk.stopping else ELSEWHERE_MS)
+        return None
+    return _Run(walk, first).run(tasks, operation)
+
+
+def _claim(message: PackMessage, walk: Walk) -> list[Task]:
+    try:
+        spec = walk.spec_patiently(message.job_id)
+    except (NotFound, NewerData) as exc:
+        log.info("message dropped: %s", exc)
+        return []
+    if message.lane >= len(spec.lanes):
+        return []
+    lane = spec.lanes[message.lane]
+    ledger, passage = walk.ledger.lane(spec.id, lane.number), walk.gates.of(spec, lane)
+    claims = [
+        ClaimRequest(position, message.ticket, secrets.token_hex(6), begun=False)
+        for position in message.positions
+    ]
+    return [
+        Task(spec, lane, claimed.lease, ledger, passage)
+        for claimed in ledger.claim_pack(claims)
+        if claimed.verdict is Verdict.OK and claimed.lease is not None
+    ]
+
+
+class _Run:
+    """The claimed items of one message, on their way to their outcomes. `first` is any of them."""
+
+    def __init__(self, walk: Walk, first: Task) -> None:
+        self._walk, self._spec, self._lane = walk, first.spec, first.lane
+        self._ledger, self._passage = first.ledger, first.passage
+        # all calls begin within the patience for one permit, so no lease outlives its longest time
+        self._ends = time.monotonic() + walk.settings.permit_wait_s
+        self._again: SendAgain | None = None
+
+    def run(self, tasks: Sequence[Task], operation: PackedOperation) -> SendAgain | None:
+        waiting = deque(self._cut(self._prepare(tasks), operation))
+        while waiting:
+            pack = waiting.popleft()
+            if self._walk.stopping or time.monotonic() > self._ends:
+                self._give_back(pack, 0)
+            else:
+                waiting.extendleft(reversed(self._guarded(pack, operation)))
+        return self._again
+
+    # -- which items go together ----------------------------------------------------------------------------
+
+    def _prepare(self, tasks: Sequence[Task]) -> list[Part]:
+        """The items of which something can be sent; the others fail alone."""
+        parts: list[Part] = []
+        for task in tasks:
+            call = prepared(task, self._walk)
+            if isinstance(call, ProviderError):
+                self._end_alone(task, call)
+            else:
+                parts.append(Part(task, call))
+        return parts
+
+    def _cut(self, parts: Sequence[Part], operation: PackedOperation) -> list[Pack]:
+        """Into as few calls as may be. Items that failed before go in smaller packs, suspects alone and last."""
+        passage, stopping = self._passage, self._walk.stop.is_set
+        most = patiently(lambda: passage.most_together(operation.pack), stopping)
+        budget = patiently(passage.token_budget, stopping)
+        max_attempts = self._walk.policy(self._lane.operation).max_attempts
+
+        def turn(part: Part) -> tuple[bool, int]:
+            lease = part.task.lease
+            if lease.crashes >= SUSPECT_CRASHES:
+                return True, 1
+            return False, -packs.most_after(lease.attempts, lease.limited, max_attempts, most)
+
+        cut: list[Pack] = []
+        for (_, size), alike in groupby(sorted(parts, key=turn), key=turn):
+            by_kind: dict[object, list[Part]] = {}
+            for part in alike:
+                by_kind.setdefault(operation.together(part.call), []).append(part)
+            for kind in by_kind.values():
+                cut += [Pack(tuple(group)) for group in self._groups(kind, abs(size), budget)]
+        return cut
+
+    def _groups(self, parts: Sequence[Part], most: int, budget: int) -> list[list[Part]]:
+        groups: list[list[Part]] = []
+        raw = 0
+        for part in parts:
+            own = raw_tokens(part.call)
+            raw += own
+            upper = self._passage.experience.estimate(raw).upper
+            if not groups or len(groups[-1]) >= most or upper > budget:
+                groups.append([])
+                raw = own
+            groups[-1].append(part)
+        return groups
+
+    # -- one call -------------------------------------------------------------------------------------------
+
+    def _guarded(self, pack: Pack, operation: PackedOperation) -> list[Pack]:
+        if not pack.is_suspect:
+            return self._send(pack, operation)
+        if not self._walk.suspect.acquire(blocking=False):
+            self._give_back(pack, SUSPECT_WAIT_MS)
+            return []
+        try:
+            return self._send(pack, operation)
+        finally:
+            self._walk.suspect.release()
+
+    def _send(self, pack: Pack, operation: PackedOperation) -> list[Pack]:
+        """Make the call, and see to its items. What is to be sent in its place comes back."""
+        self._walk.warm()
+        estimate = self._estimate(pack)
+        upper, usual = (estimate.upper, estimate.usual) if estimate is not None else (0, 0)
+        permit = self._passage.wait(self._ends - time.monotonic(), upper, usual, len(pack.parts))
+        if isinstance(permit, TooLarge):
+            if len(pack.parts) > 1:
+                return pack.halves(pack.refused)
+            self._end_alone(pack.tasks[0], too_large_for(permit))
+            return []
+        if isinstance(permit, TooLong):
+            self._give_back(pack, min(HELD_MS, permit.due_ms) if not self._walk.stopping else 0)
+            return []
+        begun = self._begin(pack, permit)
+        if begun is None:
+            self._passage.unused(permit)
+            return []
+        return self._call(begun, permit, estimate, operation)
+
+    def _estimate(self, pack: Pack) -> Estimate | None:
+        if not patiently(self._passage.counts_tokens, self._walk.stop.is_set):
+            return None
+        return self._passage.estimate([part.call for part in pack.parts])
+
+    def _begin(self, pack: Pack, permit: Permit) -> Pack | None:
+        """The items of a pack whose calls may be made now; None: none of them."""
+        if pack.refused is not None:
+            return pack
+        answers = self._ledger.begin_pack([task.lease for task in pack.tasks])
+        self.give_back(
+            [task for task, answer in zip(pack.tasks, answers, strict=True) if answer not in ("ok", "stale")],
+            0,
+        )
+        parts = [
+            _begun(part, permit) for part, answer in zip(pack.parts, answers, strict=True) if answer == "ok"
+        ]
+        return Pack(tuple(parts)) if parts else None
+
+    def _call(
+        self, pack: Pack, permit: Permit, estimate: Estimate | None, operation: PackedOperation
+    ) -> list[Pack]:
+        passage = self._passage
+        try:
+            asked = ask_together(pack.tasks, [part.call for part in pack.parts], operation, self._walk)
+            error = asked[0].error
+            halved = isinstance(error, Rejected) and len(pack.parts) > 1
+            # the fleet hears of a refusal before the permit ends: until then no other call asks in its place
+            decisions = [] if error is None or halved else decide_together(pack.tasks, self._walk, error)
+        except CutShort:
+            passage.done(permit, None, Usage(), answered=False)
+            self.give_back(pack.tasks, 0, ReleaseKind.CUT)
+            return []
+        except BaseException:
+            passage.done(permit, None, Usage(), answered=False)
+            raise
+        if asked[0].called:
+            usage = sum((one.usage for one in asked), Usage())
+            passage.done(permit, estimate, usage, answered=error is None)
+        else:
+            passage.unused(permit)
+        if halved:
+            return pack.halves(asked[0])
+        if error is None:
+            self._settle(
+                [
+                    (task, one, success(task, self._walk, one, one.answer))
+                    for task, one in zip(pack.tasks, asked, strict=True)
+                    if one.answer is not None
+                ]
+            )
+        else:
+            self._fail(pack.tasks, asked[0], decisions)
+        return []
+
+    # -- their ends -----------------------------------------------------------------------------------------
+
+    def _fail(self, tasks: Sequence[Task], asked: Asked, decisions: Sequence[retry.Decision]) -> None:
+        if not asked.called:
+            tasks = [_without_attempt(task) for task in tasks]
+        given_up: list[tuple[Task, Asked, Outcome]] = []
+        left: list[tuple[Task, Leaving]] = []
+        for task, decision in zip(tasks, decisions, strict=True):
+            if isinstance(decision, retry.GiveUp):
+                given_up.append((task, asked, failure(task, self._walk, asked, decision)))
+            else:
+                left.append((task, leaving(task, self._walk, asked, decision)))
+        self._settle(given_up)
+        self._release(left, asked)
+
+    def _settle(self, ended: Sequence[tuple[Task, Asked, Outcome]]) -> None:
+        if not ended:
+            return
+        requests = [settle_request(task, asked, outcome) for task, asked, outcome in ended]
+        answers = self._ledger.settle_pack(requests)
+        for (task, _, outcome), request, answer in zip(ended, requests, answers, strict=True):
+            if answer.answer == "ok":
+                log_settled(task, self._walk, outcome, request.bucket)
+        follow_up(self._walk, self._spec, answers[0])
+
+    def _release(self, left: Sequence[tuple[Task, Leaving]], asked: Asked) -> None:
+        """Give up what goes out again. One message can take them along: a second call's wait in the store."""
+        if not left:
+            return
+        requests = [
+            release_request(
+                task,
+                self._walk,
+                asked,
+                # a call that no job could make is one, however many items were in it
+                leave
+                if number == 0 or leave.kind is not ReleaseKind.FATAL
+                else replace(leave, kind=ReleaseKind.AWAY),
+                by_message=self._again is None and by_message(self._walk, leave),
+            )
+            for number, (task, leave) in enumerate(left)
+        ]
+        released = self._do_release(requests, left[0][1].why)
+        positions = tuple(
+            request.position
+            for request, answer in zip(requests, released, strict=True)
+            if answer.answer == "retry"
+        )
+        if positions:
+            ticket = next(answer.ticket for answer in released if answer.answer == "retry")
+            self._again = SendAgain(ticket, left[0][1].delay_ms, positions)
+
+    def _end_alone(self, task: Task, error: ProviderError) -> None:
+        """Settle an item of which nothing was sent."""
+        asked = Asked(None, error, int(time.time() * 1000), 0, Usage(), called=False)
+        state = ItemState.FAILED if isinstance(error, Rejected) else ItemState.DEAD_LETTER
+        decision = retry.GiveUp(state, error.kind, error.message)
+        self._settle([(task, asked, failure(task, self._walk, asked, decision))])
+
+    def _give_back(self, pack: Pack, delay_ms: int) -> None:
+        """A pack that cannot be sent now. What was refused in a larger one comes back in a smaller: that attempt
+        counts."""
+        if pack.refused is None:
+            self.give_back(pack.tasks, delay_ms)
+            return
+        leave = Leaving(ReleaseKind.RETRY, delay_ms)
+        self._do_release(
+            [release_request(task, self._walk, pack.refused, leave, by_message=False) for task in pack.tasks]
+        )
+
+    def give_back(self, tasks: Sequence[Task], delay_ms: int, kind: ReleaseKind = ReleaseKind.UNUSED) -> None:
+        """Nothing came of them; they are pending again at once or when they are due."""
+        if tasks:
+            self._do_release(
+                [ReleaseRequest(task.lease.position, task.lease.nonce, kind, delay_ms) for task in tasks]
+            )
+
+    def _do_release(self, requests: Sequence[ReleaseRequest], why: str = "") -> Sequence[Released]:
+        return self._ledger.release(requests, fatal_limit=self._walk.settings.fatal_in_a_row, why=why)
+
+
+def _begun(part: Part, permit: Permit) -> Part:
+    task = part.task
+    lease = replace(task.lease, attempts=task.lease.attempts + 1)
+    return replace(
+        part, task=replace(task, lease=lease, permit=permit), call=replace(part.call, attempt=lease.attempts)
+    )
+
+
+def _without_attempt(task: Task) -> Task:
+    return replace(task, lease=replace(task.lease, attempts=task.lease.attempts - 1))
