@@ -137,9 +137,9 @@ def results_command(
                 f"job {job_id} is {record.state}: {record.settled:,} of {record.total:,} items are settled"
             )
         stdout = say.stdout_bytes() if destination.path is None else None
-        schema = client.walk.spec(job_id).schema
+        spec = client.walk.spec(job_id)
         results = client.results(job_id, only=states, wait=wait)
-        written = write(results, destination, stdout, schema=schema)
+        written = write(results, destination, stdout, schema=spec.schema, vectors=spec.has_vectors)
     if written.path is not None:
         say.note(f"{written.count:,} results: {written.path}")
         if as_json:

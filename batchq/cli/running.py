@@ -399,8 +399,10 @@ def _write(client: Client, job_id: str, destination: Destination) -> str | None:
     from batchq.formats import write
 
     stdout = say.stdout_bytes() if destination.path is None else None
-    schema = client.walk.spec(job_id).schema
-    return write(client.results(job_id), destination, stdout, schema=schema).path
+    spec = client.walk.spec(job_id)
+    return write(
+        client.results(job_id), destination, stdout, schema=spec.schema, vectors=spec.has_vectors
+    ).path
 
 
 @contextmanager

@@ -54,8 +54,8 @@ def _of_openai(maker: ItemMaker, fields: Mapping[str, Any], row: int, place: str
             message = f"{shown(key)} is not a field of an OpenAI Batch line{meant(key, openai.LINE_KEYS)}"
             return Item(item_id, {}, None, ErrorInfo(0, "UNKNOWN_FIELD", message), place)
     try:
-        request = openai.request_of(fields)
+        operation, input = openai.item_of(fields)
     except openai.Unmapped as exc:
         return Item(item_id, {}, None, exc.problem, place)
-    problem = too_large(request) if size > MAX_TEXT_BYTES // 4 else None
-    return Item(item_id, {} if problem else {"request": request}, None, problem, place)
+    problem = too_large(input.get("request", input)) if size > MAX_TEXT_BYTES // 4 else None
+    return Item(item_id, {} if problem else input, operation, problem, place)

@@ -46,6 +46,11 @@ class JobSpec:
     webhook: str | None = None  # the address that hears of its pauses and its end
     project: str | None = None  # the only one whose workers may ask its models; None: whichever
 
+    @property
+    def has_vectors(self) -> bool:
+        """Whether embeddings are among its results."""
+        return any(lane.operation == "embed" for lane in self.lanes)
+
     def project_of(self, lane: Lane) -> str | None:
         """Whose workers alone may run a lane's items; None: anybody's."""
         return self.project if lane.model is not None else None

@@ -36,7 +36,7 @@ def request(inputs: Inputs, body: Any, url: str = CHAT) -> dict[str, Any]:
     """What is asked, which the operation takes as it is."""
     made = item(inputs, body, url)
     assert made.problem is None, made.problem
-    assert Generate(no_provider).check(made.input, None) is None
+    assert Generate(no_provider).check(made.input, made.input["request"].get("model")) is None
     asked: dict[str, Any] = made.input["request"]
     return asked
 
@@ -329,7 +329,6 @@ def test_so_do_responses(inputs: Inputs, body: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"url": "/v1/embeddings"}, "embeddings"),
         ({"url": "/v1/moderations"}, "'/v1/moderations'"),
         ({"method": "GET"}, "must be POST"),
         ({"custom": 1}, "did you mean 'custom_id'?"),
@@ -350,7 +349,36 @@ def test_the_api_follows_from_the_body_where_no_url_is_named(inputs: Inputs) -> 
     lines = [json.dumps({"custom_id": str(number), "body": body}) for number, body in enumerate(bodies)]
     first, second, third = inputs.items("a.jsonl", "\n".join(lines))
     assert first.input == second.input
-    assert "embeddings" in problem_of(third).message
+    assert (third.operation, third.input) == ("embed", {"text": "Hi"})
+
+
+EMBEDDINGS = "/v1/embeddings"
+
+
+def test_an_embeddings_line_is_an_item_of_embed(inputs: Inputs) -> None:
+    body = {"input": "Hi", "model": "text-embedding-3-small", "dimensions": 256, "encoding_format": "float"}
+    [made] = inputs.items("a.jsonl", line(body, url=EMBEDDINGS))
+    assert (made.operation, made.problem) == ("embed", None)
+    assert made.input == {"text": "Hi", "output_dimensionality": 256}
+    [listed] = inputs.items("b.jsonl", line({"input": ["Hi"], "user": "u"}, url=EMBEDDINGS))
+    assert listed.input == {"text": "Hi"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"input": ["a", "b"]}, "a line of its own"),
+        ({"input": [1, 2]}, "a line of its own"),
+        ({"input": "a", "encoding_format": "base64"}, "vectors are floats"),
+        ({"input": "a", "temperature": 1}, "body.temperature"),
+        ({"input": 5}, "body.input"),
+    ],
+)
+def test_what_embeddings_lines_cannot_ask_of_gemini_is_named(
+    inputs: Inputs, fields: dict[str, Any], message: str
+) -> None:
+    [made] = inputs.items("a.jsonl", line(fields, url=EMBEDDINGS))
+    assert message in problem_of(made).message
 
 
 def test_a_line_without_a_body_breaks_the_list(inputs: Inputs) -> None:

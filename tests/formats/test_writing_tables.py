@@ -122,6 +122,21 @@ def test_an_answer_that_does_not_fit_a_column_is_null_there_and_whole_in_data(tm
     assert json.loads(row["data"])["items"] == 2**70
 
 
+def test_parquet_has_vectors_as_float32(tmp_path: Path) -> None:
+    vector = [0.25, -1.5, 1 / 3]
+    embedded = Result("e", 0, "embed", Outcome(ItemState.SUCCEEDED, {"embedding": {"values": vector}}))
+    path = tmp_path / "out.parquet"
+    write([embedded, BAD, structured("s", [1])], check_destination(str(path)), vectors=True)
+    table = pq.read_table(path)
+    assert table.schema.field("embedding").type == pa.list_(pa.float32())
+    assert table.column("embedding").to_pylist() == [[0.25, -1.5, pytest.approx(1 / 3, rel=1e-7)], None, None]
+    assert table.column("data").to_pylist() == [None, None, "[1]"], "and what is no vector stays data"
+    plain = tmp_path / "out.csv"
+    write([embedded], check_destination(str(plain)), vectors=True)
+    (row,) = csv.DictReader(plain.open(newline=""))
+    assert json.loads(row["data"]) == vector
+
+
 def test_parquet_without_results_has_the_columns(tmp_path: Path) -> None:
     assert parquet(tmp_path / "o.pq", schema={"properties": {"total": {"type": "number"}}}) == []
     assert pq.read_schema(tmp_path / "o.pq").names[-2:] == ["cost", "data_total"]

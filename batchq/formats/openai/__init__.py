@@ -6,6 +6,6 @@ than the one asked is worse than none. Only fields that say nothing about the an
 """
 
 from batchq.formats.openai.draft import Unmapped
-from batchq.formats.openai.line import LINE_KEYS, looks_like, request_of
+from batchq.formats.openai.line import LINE_KEYS, item_of, looks_like
 
-__all__ = ["LINE_KEYS", "Unmapped", "looks_like", "request_of"]
+__all__ = ["LINE_KEYS", "Unmapped", "item_of", "looks_like"]

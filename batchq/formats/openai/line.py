@@ -21,14 +21,15 @@ def looks_like(fields: Mapping[str, Any]) -> bool:
     return "body" in fields and any(key in fields for key in ("custom_id", "method", "url"))
 
 
-def request_of(line: Mapping[str, Any]) -> JsonObject:
-    """The GenerateContentRequest that asks what the line asks. Raises Unmapped."""
+def item_of(line: Mapping[str, Any]) -> tuple[str | None, JsonObject]:
+    """The operation (None: the job's) and the input that ask what the line asks. Raises Unmapped."""
     if line.get("method", "POST") != "POST":
         raise unsupported("method", f"is {shown(line['method'])}: it must be POST")
     body = object_at(line.get("body"), "body")
     api = _api(line, body)
     if api == "embeddings":
-        raise unsupported("url", "is for embeddings, which batchq does not make yet: take these lines out")
+        _refuse_unknown(body, ("input", *settings.EMBEDDINGS))
+        return "embed", settings.text_to_embed(body)
     draft = Draft()
     if api == "chat":
         _refuse_unknown(body, ("messages", *settings.CHAT))
@@ -42,7 +43,7 @@ def request_of(line: Mapping[str, Any]) -> JsonObject:
         settings.apply(draft, body, settings.RESPONSES)
     if not draft.asks_something():
         raise Unmapped(empty_prompt("the body asks nothing beside the system's instructions"))
-    return draft.request()
+    return None, {"request": draft.request()}
 
 
 def _api(line: Mapping[str, Any], body: Mapping[str, Any]) -> str:

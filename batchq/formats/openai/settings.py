@@ -210,3 +210,22 @@ def apply(draft: Draft, body: Mapping[str, Any], settings: Mapping[str, Setting]
     for name, setting in settings.items():
         if body.get(name) is not None:
             setting(draft, body[name], f"body.{name}")
+
+
+# The model is the job's; Gemini's vectors are floats.
+EMBEDDINGS = ("dimensions", "encoding_format", "model", "user")
+
+
+def text_to_embed(body: Mapping[str, Any]) -> JsonObject:
+    """An input of the operation embed. Raises Unmapped."""
+    if (encoding := body.get("encoding_format")) not in (None, "float"):
+        raise unsupported("body.encoding_format", f"is {shown(encoding)}: vectors are floats, leave it out")
+    text = body.get("input")
+    if isinstance(text, list):
+        if len(text) != 1:
+            raise unsupported("body.input", "is a list: give each text a line of its own")
+        [text] = text
+    input: JsonObject = {"text": text_at(text, "body.input")}
+    if body.get("dimensions") is not None:
+        input["output_dimensionality"] = body["dimensions"]
+    return input

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from batchq.core.records import Json, JsonObject, Result
 from batchq.formats.writers.lines import encode, result_row, utf8
 
-Kind = Literal["text", "integer", "number", "boolean", "json"]
+Kind = Literal["text", "integer", "number", "boolean", "json", "vector"]
 
 _MAX_NAME_BYTES = 63  # PostgreSQL cuts longer names off
 _MAX_FIELDS = 200
@@ -44,6 +44,11 @@ BASE: Fields = (
 COLUMNS = tuple(column.name for column in BASE)
 
 
+VECTOR = Column(
+    "embedding", "vector", ()
+)  # in parquet, where the job has embeddings; elsewhere they are `data`
+
+
 def columns_of(fields: Fields) -> Fields:
     return BASE + fields
 
@@ -64,13 +69,17 @@ def flat_fields(schema: Mapping[str, Any] | None) -> Fields:
 
 
 def flat_row(result: Result, fields: Fields) -> JsonObject:
-    """A value for each column, None where there is none: no JSON value but text, whole number, float, boolean."""
+    """A value for each column, None where there is none: no JSON value but text, whole number, float, boolean, and the
+    list of a vector."""
     row = result_row(result)
     error, data = row["error"], row["data"]
     row["error"] = None if error is None else f"{error['status']}: {error['message']}"
     for column in fields:
         assert column.path is not None
         row[column.name] = _at(data, column.path)
+        if column is VECTOR:
+            row[column.name] = data if "embedding" in (result.response or {}) else None
+            row["data"] = None if row[column.name] is data else data
     return {column.name: _plain(row[column.name], column.kind) for column in columns_of(fields)}
 
 
@@ -127,6 +136,8 @@ def _at(data: Json, path: tuple[str, ...]) -> Json:
 def _plain(value: Json, kind: Kind) -> Json:
     if value is None:
         return None
+    if kind == "vector":
+        return value
     if kind == "json":
         return encode(value).decode()
     if kind == "text":

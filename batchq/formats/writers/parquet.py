@@ -7,10 +7,11 @@ from typing import Any
 
 from batchq.core.records import JsonObject, Result
 from batchq.formats.extras import need
-from batchq.formats.writers.flat import Fields, columns_of, flat_row
+from batchq.formats.writers.flat import Column, Fields, columns_of, flat_row
 
 _GROUP_ROWS = 10_000
-_GROUP_BYTES = 16 * 2**20  # of texts
+_GROUP_BYTES = 16 * 2**20  # of texts and vectors
+_FLOAT_BYTES = 32  # as Python holds it in a list
 _TYPES = {"text": "string", "json": "string", "integer": "int64", "number": "float64", "boolean": "bool_"}
 
 
@@ -38,10 +39,10 @@ class _Sink:
 
 
 def parquet_table(results: Iterable[Result], fields: Fields) -> Iterator[bytes]:
-    """A row a result; `data` and lists as JSON texts. A file without a result has the columns."""
+    """A row a result; `data` and lists as JSON texts, vectors as lists of float32. A file without a result has the columns."""
     arrow, parquet = need("parquet", "pyarrow"), need("parquet", "pyarrow.parquet")
     columns = columns_of(fields)
-    schema = arrow.schema([(column.name, getattr(arrow, _TYPES[column.kind])()) for column in columns])
+    schema = arrow.schema([(column.name, _type(arrow, column)) for column in columns])
     sink = _Sink()
     with parquet.ParquetWriter(arrow.PythonFile(sink, mode="w"), schema, compression="zstd") as writer:
         for rows in _groups(results, fields):
@@ -50,13 +51,25 @@ def parquet_table(results: Iterable[Result], fields: Fields) -> Iterator[bytes]:
     yield sink.taken()
 
 
+def _type(arrow: Any, column: Column) -> Any:
+    if column.kind == "vector":
+        return arrow.list_(arrow.float32())
+    return getattr(arrow, _TYPES[column.kind])()
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, list):
+        return _FLOAT_BYTES * len(value)
+    return len(value) if isinstance(value, str) else 0
+
+
 def _groups(results: Iterable[Result], fields: Fields) -> Iterator[list[JsonObject]]:
     rows: list[JsonObject] = []
     size = 0
     for result in results:
         row = flat_row(result, fields)
         rows.append(row)
-        size += sum(len(value) for value in row.values() if isinstance(value, str))
+        size += sum(map(_size, row.values()))
         if len(rows) >= _GROUP_ROWS or size >= _GROUP_BYTES:
             yield rows
             rows, size = [], 0

@@ -18,7 +18,7 @@ from batchq.errors import BatchqError
 from batchq.formats.remote import Remote
 from batchq.formats.words import shown
 from batchq.formats.writers.destination import Destination
-from batchq.formats.writers.flat import flat_fields
+from batchq.formats.writers.flat import VECTOR, flat_fields
 from batchq.formats.writers.forms import FORM_WRITERS
 
 _BUFFER = 2**20
@@ -41,16 +41,20 @@ def write(
     stdout: BinaryIO | None = None,
     *,
     schema: Mapping[str, Any] | None = None,
+    vectors: bool = False,
 ) -> Written:
     """Write all results. After an exception, of ours or of `results`, a file or table is what it was before.
 
     Folders that are missing are made. An existing file is replaced and keeps its mode; behind a symbolic
     link the file it leads to is. `stdout` stands in for sys.stdout.buffer. `schema` is the job's: csv, parquet
-    and a table get a column for each of its plain fields. Raises BatchqError where the file cannot be written
+    and a table get a column for each of its plain fields; `vectors` says that it has embeddings, which get a column of
+    float32 in parquet. Raises BatchqError where the file cannot be written
     (a full disk among it), BrokenPipeError where standard output or a pipe was closed.
     """
     counted = _Counted(results)
     fields = flat_fields(schema)
+    if vectors and destination.form == "parquet":
+        fields = (*fields, VECTOR)
     if destination.form == "sql":
         from batchq.formats.sql.table import upsert
 
