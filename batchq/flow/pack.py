@@ -48,6 +48,7 @@ from batchq.flow.task import Asked, PackMessage, Task
 from batchq.flow.verdict import HELD_MS, decide_together
 from batchq.flow.walk import Walk
 from batchq.operations.base import Call, PackedOperation
+from batchq.store.job_record import JobSpec, Lane
 from batchq.store.leases import ClaimRequest, Released, ReleaseKind, ReleaseRequest, Verdict
 
 log = logging.getLogger("batchq")
@@ -85,9 +86,6 @@ class Pack:
 
 def process_pack(message: PackMessage, walk: Walk) -> SendAgain | None:
     """Run the items of a message. Raises nothing; None when the message has done its work, whatever that was."""
-    while not walk.packs.acquire(timeout=PLACE_S):
-        if walk.stopping:
-            return None  # unclaimed: the sweeper sends them again
     try:
         return _process(message, walk)
     except GaveUp:
@@ -97,31 +95,40 @@ def process_pack(message: PackMessage, walk: Walk) -> SendAgain | None:
         place = (message.job_id, message.positions[0], trace_of(exc))
         log.error("job %s, pack from item %d: unexpected error; it will come back: %s", *place)
         return None
-    finally:
-        walk.packs.release()
 
 
 def _process(message: PackMessage, walk: Walk) -> SendAgain | None:
-    tasks = _claim(message, walk)
+    try:
+        spec = walk.spec_patiently(message.job_id)
+    except (NotFound, NewerData) as exc:
+        log.info("message dropped: %s", exc)
+        return None
+    if message.lane >= len(spec.lanes):
+        return None
+    lane = spec.lanes[message.lane]
+    places = walk.pack_places(lane.model)
+    while not places.acquire(timeout=PLACE_S):
+        if walk.stopping:
+            return None  # unclaimed: the sweeper sends them again
+    try:
+        return _process_here(message, walk, spec, lane)
+    finally:
+        places.release()
+
+
+def _process_here(message: PackMessage, walk: Walk, spec: JobSpec, lane: Lane) -> SendAgain | None:
+    tasks = _claim(message, walk, spec, lane)
     if not tasks:
         return None
     first = tasks[0]
-    operation = walk.packed(first.lane.operation)
-    if walk.stopping or operation is None or not is_ours(first.spec, first.lane, walk):
+    operation = walk.packed(lane.operation)
+    if walk.stopping or operation is None or not is_ours(spec, lane, walk):
         _Run(walk, first).give_back(tasks, 0 if walk.stopping else ELSEWHERE_MS)
         return None
     return _Run(walk, first).run(tasks, operation)
 
 
-def _claim(message: PackMessage, walk: Walk) -> list[Task]:
-    try:
-        spec = walk.spec_patiently(message.job_id)
-    except (NotFound, NewerData) as exc:
-        log.info("message dropped: %s", exc)
-        return []
-    if message.lane >= len(spec.lanes):
-        return []
-    lane = spec.lanes[message.lane]
+def _claim(message: PackMessage, walk: Walk, spec: JobSpec, lane: Lane) -> list[Task]:
     ledger, passage = walk.ledger.lane(spec.id, lane.number), walk.gates.of(spec, lane)
     claims = [
         ClaimRequest(position, message.ticket, secrets.token_hex(6), begun=False)
@@ -174,19 +181,19 @@ class _Run:
         budget = patiently(passage.token_budget, stopping)
         max_attempts = self._walk.policy(self._lane.operation).max_attempts
 
-        def turn(part: Part) -> tuple[bool, int]:
+        def turn(part: Part) -> tuple[bool, int]:  # the largest packs first
             lease = part.task.lease
             if lease.crashes >= SUSPECT_CRASHES:
-                return True, 1
+                return True, -1
             return False, -packs.most_after(lease.attempts, lease.limited, max_attempts, most)
 
         cut: list[Pack] = []
-        for (_, size), alike in groupby(sorted(parts, key=turn), key=turn):
+        for (_, minus), alike in groupby(sorted(parts, key=turn), key=turn):
             by_kind: dict[object, list[Part]] = {}
             for part in alike:
                 by_kind.setdefault(operation.together(part.call), []).append(part)
             for kind in by_kind.values():
-                cut += [Pack(tuple(group)) for group in self._groups(kind, abs(size), budget)]
+                cut += [Pack(tuple(group)) for group in self._groups(kind, -minus, budget)]
         return cut
 
     def _groups(self, parts: Sequence[Part], most: int, budget: int) -> list[list[Part]]:

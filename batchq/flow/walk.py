@@ -105,7 +105,9 @@ class Timed(Generic[Value]):
 UNBOUNDED = 1 << 30
 VIEW_S = 1.0  # age of what a process knows of the fleet
 TABLE_ROWS = 200_000  # of tables of shards that a process keeps, about 100 bytes each
-PACKS = 8  # under way at once in a process: a hundred vectors are some 10 MB until they are stored
+PACKS = (
+    8  # of a model, under way at once in a process: a hundred vectors are some 10 MB until they are stored
+)
 SPECS = 200  # jobs whose description a process keeps
 SENDINGS = 8  # of events to webhooks, at once
 SHARD_BYTES = 16 * 1024 * 1024  # of unpacked items a process keeps, about: several windows of 1 kB items
@@ -140,7 +142,6 @@ class Walk:
     calls: Calls = field(default_factory=Calls)
     suspect: threading.Lock = field(default_factory=threading.Lock)
     sendings: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(SENDINGS))
-    packs: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(PACKS))
     specs: Lru[str, JobSpec] = field(default_factory=lambda: Lru(SPECS))
     shards: Lru[tuple[str, int], Shard] = field(default_factory=lambda: Lru(SHARD_BYTES, shard_weight))
     tables: Lru[str, tuple[ShardRow, ...]] = field(default_factory=lambda: Lru(TABLE_ROWS, len))
@@ -149,6 +150,7 @@ class Walk:
     gates: Gates = field(init=False)
     _fleet_view: Timed[tuple[Beat, ...]] = field(init=False)
     _weights: dict[str, Timed[dict[str, float]]] = field(init=False, default_factory=dict)
+    _pack_places: dict[str | None, threading.Semaphore] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.item_log = ItemLog(self.settings.log_items)
@@ -193,6 +195,10 @@ class Walk:
         except ConfigurationError:
             return None
         return found if isinstance(found, PackedOperation) else None
+
+    def pack_places(self, model: str | None) -> threading.Semaphore:
+        """Places for packs of a model in this process: one that waits for its quota keeps no other's from theirs."""
+        return self._pack_places.setdefault(model, threading.Semaphore(PACKS))
 
     def slots_of(self, queue: str, project: str | None = None, most: int = UNBOUNDED) -> int:
         """Calls that the live workers of a queue (and project) make at once, `most` each; 0: nobody consumes it."""
