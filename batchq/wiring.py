@@ -27,6 +27,7 @@ from batchq.store.jobs import JobStore
 from batchq.store.outbox import Outbox
 from batchq.store.outcomes import OutcomeStore
 from batchq.store.quotas import QuotaStore
+from batchq.store.upkeep import Upkeep
 
 FOR_EVER = 0
 
@@ -147,6 +148,7 @@ def build_walk(settings: Settings, *, slots: int, project: str = "", incarnation
         quotas=QuotaStore(store),
         outbox=Outbox(store),
         events=EventStore(store),
+        upkeep=Upkeep(store),
         dispatcher=Dispatcher(make_app(settings), settings),
         operation=registry.get,
         prices=TABLE,

@@ -15,18 +15,23 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    "doctor", epilog="\b\nExamples:\n  batchq doctor\n  batchq doctor --no-provider --json | jq .checks"
+    "doctor",
+    epilog="\b\nExamples:\n  batchq doctor\n  batchq doctor --deep --repair\n  batchq doctor --no-provider --json | jq .checks",
 )
 @click.option("--provider/--no-provider", "ask", default=True, help="Ask Gemini for key and model (default).")
+@click.option("--deep", is_flag=True, help="Look at every key of every job too: orphans, wrong counts.")
+@click.option("--repair", is_flag=True, help="With --deep: set right what it finds.")
 @json_option
-def doctor_command(ask: bool, as_json: bool) -> int:
+def doctor_command(ask: bool, deep: bool, repair: bool, as_json: bool) -> int:
     """Show the effective settings and check each connection; exit code 1 if a check fails."""
     from batchq.cli import ending, opening, say
     from batchq.cli.checks import Verdict, effective
 
+    if repair and not deep:
+        raise click.UsageError("--repair goes with --deep")
     settings = opening.settings()
     values = effective(settings)
-    findings = list(_findings(settings, ask))
+    findings = list(_findings(settings, ask, deep, repair))
     failed = any(finding.verdict is Verdict.FAIL for finding in findings)
     if as_json:
         say.document(
@@ -48,7 +53,7 @@ def doctor_command(ask: bool, as_json: bool) -> int:
     return ending.ERROR if failed else 0
 
 
-def _findings(settings: Settings, ask: bool) -> Iterator[Finding]:
+def _findings(settings: Settings, ask: bool, deep: bool, repair: bool) -> Iterator[Finding]:
     from batchq import safety, wiring
     from batchq.cli import checks
     from batchq.cli.celery import POOL, SLOTS
@@ -75,6 +80,10 @@ def _findings(settings: Settings, ask: bool) -> Iterator[Finding]:
             yield from checks.encryption(found.settings)
             yield from checks.broker(found.settings)
             yield from checks.fleet(found.settings)
+            if deep:
+                from batchq.cli.deep import deep as deeply
+
+                yield from deeply(found.settings, repair=repair)
     yield from checks.provider(settings, ask=ask)
 
 

@@ -113,12 +113,13 @@ def finish(walk: Walk, spec: JobSpec) -> bool:
         return False
     if not fed and state is not JobState.CANCELLED:  # those of a cancelled job can no more be redriven
         walk.jobs.wake(spec.id)
-    _leave(walk, spec)
+    leave(walk, spec)
     log.info("job %s %s", spec.id, state)
     return True
 
 
-def _leave(walk: Walk, spec: JobSpec) -> None:
+def leave(walk: Walk, spec: JobSpec) -> None:
+    """Nothing of an ended job is left in what jobs share: windows and quotas."""
     _leave_queues(walk, spec)
     walk.quotas.drop(job_quota(spec.id))
     walk.gates.forget(spec.id)

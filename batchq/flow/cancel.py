@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batchq.core.lifecycle import JobState
 from batchq.errors import InputError
-from batchq.flow.advance import advance
+from batchq.flow.advance import advance, leave
 from batchq.flow.submission import JOB_ID
 from batchq.flow.walk import Walk
 
@@ -25,5 +25,6 @@ def delete(walk: Walk, job_id: str) -> None:
     """Remove every trace of a job. Raises NotFound, NewerData, Conflict (it has not ended), StoreUnavailable."""
     if walk.jobs.state(job_id) is JobState.CANCELLED:
         advance(walk, job_id)  # with nothing in flight it ends now, whether or not a worker lives
+    spec = walk.spec(job_id)
     walk.jobs.delete(job_id)
-    walk.specs.drop(job_id)
+    leave(walk, spec)  # its finisher may have died before it did so

@@ -44,6 +44,7 @@ def sweep(walk: Walk) -> bool:
         return False
     this = _look_around(walk)
     _free_slots(walk, this)
+    walk.upkeep.drop_expired()
     for job_id in walk.jobs.due(JOBS_A_ROUND):
         if walk.stopping or not walk.fleet.lock(walk.incarnation, ttl_ms):
             return True

@@ -30,6 +30,7 @@ from batchq.store.jobs import JobStore
 from batchq.store.outbox import Outbox
 from batchq.store.outcomes import OutcomeStore
 from batchq.store.quotas import QuotaStore
+from batchq.store.upkeep import Upkeep
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -130,6 +131,7 @@ class Walk:
     quotas: QuotaStore
     outbox: Outbox
     events: EventStore
+    upkeep: Upkeep
     dispatcher: Dispatcher
     operation: Callable[[str], Operation]  # by name; raises ConfigurationError
     prices: Prices

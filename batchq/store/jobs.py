@@ -224,12 +224,13 @@ class JobStore:
         )
 
     def note_forecast(self, job_id: str, forecast: Forecast) -> None:
-        key = self._db.job_keys(job_id).job
-        if not self._db.command("EXISTS", key):
-            return  # deleted meanwhile
         until = "" if forecast.held_until_ms is None else forecast.held_until_ms
         fields = ("pace", forecast.pace.wire(), "allowed", forecast.allowed_per_hour)
-        self._db.command("HSET", key, *fields, "q_until", until, "q_why", forecast.why)
+        self._annotate(job_id, *fields, "q_until", until, "q_why", forecast.why)
+
+    def _annotate(self, job_id: str, *fields: str | int) -> None:
+        """Set fields of the record; of a job that was deleted meanwhile none come back."""
+        self._db.run("annotate", [self._db.job_keys(job_id).job], fields)
 
     def digest(self, job_id: str) -> str:
         """Of the content, as its submission was sealed."""
@@ -302,7 +303,7 @@ class JobStore:
     def pin(self, job_id: str, project: str) -> None:
         """From now on only workers of this project ask the job's models."""
         self._read(job_id)
-        self._db.command("HSET", self._db.job_keys(job_id).job, "project", project)
+        self._annotate(job_id, "project", project)
 
     def has_ended(self, job_id: str) -> bool:
         """Whether its end is written: a job shows as cancelled before that."""
@@ -351,7 +352,8 @@ class JobStore:
         """Add a line to the history."""
         now = self._db.server_ms() / 1000
         line = json.dumps({"time": now, "change": change, "by": by, "why": why})
-        self._db.command("RPUSH", self._db.job_keys(job_id).log, line)
+        keys = self._db.job_keys(job_id)
+        self._db.run("note", [keys.job, keys.log], [line])
 
     def delete(self, job_id: str) -> None:
         """Remove every key of an ended job. Raises NotFound, NewerData, Conflict (it has not ended)."""

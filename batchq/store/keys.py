@@ -6,6 +6,7 @@ live on a cluster. The global keys are used one to a script.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 SCHEMA = 1  # of what is stored; older code leaves newer data alone
@@ -138,6 +139,15 @@ class GlobalKeys:
         return (
             f"{self.namespace}:dropped"  # HASH, what was wrong with a message -> how many were dropped for it
         )
+
+    @property
+    def every_job(self) -> str:
+        return JobKeys(self.namespace, "*")._key("*")  # a pattern: all keys of all jobs
+
+    def job_of(self, key: str) -> str | None:
+        """Whose key it is; None: no job's."""
+        found = re.fullmatch(re.escape(self.namespace) + r":\{(.+)\}:[^{}]+", key)
+        return found[1] if found else None
 
     def sweeper(self, schema: int = SCHEMA) -> str:
         return f"{self.namespace}:sweep:{schema}"  # STRING, the holder; a lock for each schema

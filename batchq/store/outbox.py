@@ -62,4 +62,5 @@ class Outbox:
 
     def count_redrive(self, job_id: str, position: int) -> int:
         """How often the queue has sent an item back, this time included."""
-        return int(self._db.command("HINCRBY", self._db.job_keys(job_id).redriven, position, 1))
+        keys = self._db.job_keys(job_id)
+        return int(self._db.run("count_redrive", [keys.job, keys.redriven], [position])[0])

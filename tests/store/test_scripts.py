@@ -12,7 +12,9 @@ from store_world import DAY_MS, LUA, CheckedDatabase, World, signature
 
 from batchq.core.lifecycle import HoldCause, ItemByte
 from batchq.store.leases import ReleaseKind
+from batchq.store.outbox import Outbox
 from batchq.store.scripts import source
+from batchq.store.upkeep import Upkeep
 
 STORE = LUA.parent
 SCRIPTS = sorted(path.stem for path in LUA.glob("*.lua"))
@@ -20,6 +22,7 @@ INCLUDES = sorted(path.stem for path in (LUA / "include").glob("*.lua"))
 
 # What each script asks of the server: the commands that its ACL rule needs.
 COMMANDS = {
+    "annotate": "EXISTS HSET",
     "beat": "HMGET HSET TIME",
     "beat_submission": "HMGET HSET TIME",
     "begin": "DEL HMGET HSET TIME",
@@ -28,6 +31,7 @@ COMMANDS = {
     "claim_event": "HGET HSET",
     "claim": "GETRANGE HDEL HINCRBY HMGET HSET SETRANGE TIME ZADD",
     "compact": "GETRANGE HDEL HMGET HSET PEXPIRE PTTL",
+    "count_redrive": "EXISTS HINCRBY PEXPIRE PTTL",
     "delete": "HMGET UNLINK",
     "draw": "HDEL HINCRBY HMGET HSET HVALS INFO PEXPIRE TIME",
     "fail": "HDEL HMGET HSET PEXPIRE TIME",
@@ -36,8 +40,10 @@ COMMANDS = {
     "heal": "HDEL HINCRBY HMGET HSCAN HSET LTRIM RPUSH SETRANGE TIME ZADD",
     "hold": "HEXISTS HGET HINCRBY HMGET HSET RPUSH TIME",
     "mark_begun": "HINCRBY HMGET HSET TIME",
+    "note": "EXISTS PEXPIRE PTTL RPUSH",
     "put_file": "HMGET HSET",
     "put_shard": "HINCRBY HMGET HSET SETRANGE TIME",
+    "recount": "GETRANGE HGET HMGET HSET",
     "redrive": "GETRANGE HDEL HGET HINCRBY HMGET HSET PERSIST RPUSH SETRANGE TIME",
     "refuse": "HDEL HMGET HSET PEXPIRE TIME",
     "release": "HDEL HEXISTS HGET HINCRBY HMGET HSET RPUSH SETRANGE TIME ZADD",
@@ -275,6 +281,10 @@ def test_every_call_of_the_walk_brings_as_many_keys_and_arguments_as_the_headers
     world.release(leases[0], ReleaseKind.RETRY)
     world.settle(leases[2], byte=ItemByte.FAILED)
     world.redrive(1, 2)
+    world.jobs.note("job", "seen", "person")
+    world.jobs.pin("job", "project")
+    assert Outbox(checked).count_redrive("job", 1) == 1
+    assert Upkeep(checked).recount("job", 2, mend=False) == []
     world.jobs.hold("job", HoldCause.PERSON, "", "person")
     world.jobs.unhold("job", None, "person")
     assert world.events.claim("job", world.events.waiting("job")[0], due_ms=0)
