@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from cli_world import House
 
 AT_ONCE = 5
+LONGEST_S = 300  # the first test of a module waits while five scenes share the machine
 _scenes: dict[str, Callable[[House], None]] = {}
 
 
@@ -22,7 +24,7 @@ def scene(play: Callable[[House], None]) -> Callable[[Stage], None]:
         stage.result(name)
 
     test.__name__, test.__doc__ = name, play.__doc__
-    return test
+    return pytest.mark.timeout(LONGEST_S)(test)
 
 
 class Stage:

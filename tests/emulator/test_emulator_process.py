@@ -90,7 +90,7 @@ def test_it_ends_when_the_last_holder_of_its_pipe_is_gone(started: list[subproce
     [
         (["--fault", "605"], "no kind of fault"),
         (["--rpm", "-3"], "rpm=-3"),
-        (["--burst", "5"], "window=bucket"),
+        (["--burst", "5"], "--mode bucket"),
         (["--answers", "/nowhere/labels.jsonl"], "/nowhere/labels.jsonl"),
     ],
 )
