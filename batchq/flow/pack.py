@@ -20,7 +20,7 @@ from batchq.core.discreet import trace_of
 from batchq.core.lifecycle import ItemState
 from batchq.core.records import Outcome, Usage
 from batchq.core.tokens import Estimate
-from batchq.errors import NewerData, NotFound, ProviderError, Rejected
+from batchq.errors import ProviderError, Rejected
 from batchq.flow.ask import ask_together, prepared
 from batchq.flow.calls import CutShort
 from batchq.flow.gate import Permit, TooLarge, TooLong
@@ -98,14 +98,10 @@ def process_pack(message: PackMessage, walk: Walk) -> SendAgain | None:
 
 
 def _process(message: PackMessage, walk: Walk) -> SendAgain | None:
-    try:
-        spec = walk.spec_patiently(message.job_id)
-    except (NotFound, NewerData) as exc:
-        log.info("message dropped: %s", exc)
+    named = walk.lane_of_message(message.job_id, message.lane)
+    if named is None:
         return None
-    if message.lane >= len(spec.lanes):
-        return None
-    lane = spec.lanes[message.lane]
+    spec, lane = named
     places = walk.pack_places(lane.model)
     while not places.acquire(timeout=PLACE_S):
         if walk.stopping:

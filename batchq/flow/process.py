@@ -12,7 +12,7 @@ from batchq.core.discreet import trace_of
 from batchq.core.lifecycle import ItemState
 from batchq.core.records import Outcome, Usage
 from batchq.core.tokens import Estimate
-from batchq.errors import BatchqError, NewerData, NotFound, ProviderError, Unsendable
+from batchq.errors import BatchqError, ProviderError, Unsendable
 from batchq.flow.ask import ask, call_of, item_of
 from batchq.flow.calls import CutShort
 from batchq.flow.gate import TooLarge, TooLong
@@ -66,14 +66,10 @@ def process_item(message: ItemMessage, walk: Walk) -> SendAgain | None:
 
 
 def _claim(message: ItemMessage, walk: Walk) -> Task | None:
-    try:
-        spec = walk.spec_patiently(message.job_id)
-    except (NotFound, NewerData) as exc:
-        log.info("message dropped: %s", exc)
+    named = walk.lane_of_message(message.job_id, message.lane)
+    if named is None:
         return None
-    if message.lane >= len(spec.lanes):
-        return None
-    lane = spec.lanes[message.lane]
+    spec, lane = named
     ledger = walk.ledger.lane(spec.id, lane.number)
     passage = walk.gates.of(spec, lane)
     begun = patiently(passage.is_open, walk.stop.is_set) and not walk.stopping

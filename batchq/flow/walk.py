@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 from batchq.core.pricing import Prices
 from batchq.core.retry import RetryPolicy
-from batchq.errors import ConfigurationError, StoreUnavailable
+from batchq.errors import ConfigurationError, NewerData, NotFound, StoreUnavailable
 from batchq.flow.calls import Calls
 from batchq.flow.gates import Gates
 from batchq.flow.item_log import ItemLog
@@ -25,12 +26,14 @@ from batchq.store.events import EventStore
 from batchq.store.fleet import Beat, FleetStore
 from batchq.store.inputs import InputStore, ShardRow
 from batchq.store.items import ItemStore
-from batchq.store.job_record import JobSpec
+from batchq.store.job_record import JobSpec, Lane
 from batchq.store.jobs import JobStore
 from batchq.store.outbox import Outbox
 from batchq.store.outcomes import OutcomeStore
 from batchq.store.quotas import QuotaStore
 from batchq.store.upkeep import Upkeep
+
+log = logging.getLogger("batchq")
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -179,6 +182,15 @@ class Walk:
 
     def spec_patiently(self, job_id: str) -> JobSpec:
         return self.specs.get(job_id, lambda: patiently(lambda: self.jobs.spec(job_id), self.stop.is_set))
+
+    def lane_of_message(self, job_id: str, number: int) -> tuple[JobSpec, Lane] | None:
+        """The job and lane that a message names; None: the message is stale, or from a newer batchq."""
+        try:
+            spec = self.spec_patiently(job_id)
+        except (NotFound, NewerData) as exc:
+            log.info("message dropped: %s", exc)
+            return None
+        return (spec, spec.lanes[number]) if number < len(spec.lanes) else None
 
     def shard_patiently(self, job_id: str, number: int) -> Shard:
         def read() -> Shard:
