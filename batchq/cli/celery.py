@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -96,7 +97,7 @@ def worker_arguments(given: Sequence[str]) -> list[str]:
 def queues_named(given: Sequence[str]) -> list[str]:
     """What `-Q a,b`, `-Qa,b`, `--queues a,b` or `--queues=a,b` name."""
     named = []
-    for one, following in zip(given, [*given[1:], ""], strict=True):
+    for one, following in zip_longest(given, given[1:], fillvalue=""):
         if one in ("-Q", "--queues"):
             named.append(following)
         elif one.startswith("--queues="):

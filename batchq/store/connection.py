@@ -94,7 +94,8 @@ def translate(exc: RedisError, address: RedisAddress) -> BatchqError:
     if isinstance(exc, AuthenticationError) or "WRONGPASS" in text or "NOAUTH" in text:
         if address.password is None:
             return ConfigurationError(
-                f"{where} wants a password: put it into BATCHQ_REDIS_URL, as in redis://:PASSWORD@HOST:6379/0"
+                f"{where} wants a password: put it into BATCHQ_REDIS_URL, as in redis://:PASSWORD@HOST:6379/0, or leave "
+                "BATCHQ_REDIS_URL unset where you mean your own embedded server"
             )
         return ConfigurationError(f"{where} refuses the password: correct BATCHQ_REDIS_URL ({text})")
     if isinstance(exc, NoPermissionError):

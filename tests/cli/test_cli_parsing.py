@@ -146,3 +146,8 @@ def test_a_worker_gets_our_pool_unless_another_is_named(given: list[str], passed
 )
 def test_queues_are_found_however_they_are_named(given: list[str]) -> None:
     assert queues_named(["-l", "info", *given]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("given", [[], ["-l", "info"], ["-Q"]])
+def test_a_worker_line_may_name_no_queue(given: list[str]) -> None:
+    assert queues_named(given) == []
