@@ -24,9 +24,8 @@ run: setup ## Run the two jobs of examples/ with two local workers
 	printf '\nResults, a line for each item:\n  %s\n  %s\n' $(OUT)/messages.jsonl $(OUT)/invoices.jsonl; \
 	exit $$worst
 
-# As collected: reordered, files of few long tests would come last and leave processes idle.
 test: setup ## Run the tests, but for the long ones
-	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not fault and not scale and not browser" $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadfile -m "not fault and not scale and not browser" $(ARGS)
 
 test-faults: setup ## Run the tests that kill, restart and corrupt
 	@$(BIN)/pytest -m fault $(ARGS)
