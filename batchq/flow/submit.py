@@ -20,6 +20,7 @@ from batchq.errors import BatchqError, Complaint, Conflict, InputError
 from batchq.flow.shard_writer import ShardWriter
 from batchq.flow.submission import JOB_ID, Accepted, Submission
 from batchq.flow.walk import Walk
+from batchq.webhooks import problem_of
 
 BEAT_S = 5.0
 STALE_MS = 30_000  # a submitter silent for so long is dead
@@ -84,11 +85,7 @@ def _check(walk: Walk, submission: Submission) -> None:
 
 
 def _check_webhook(walk: Walk, url: str | None) -> None:
-    if url is None:
-        return
-    from batchq.webhooks import problem_of  # loads HTTP
-
-    problem = problem_of(url, loopback=walk.settings.webhook_loopback)
+    problem = None if url is None else problem_of(url, loopback=walk.settings.webhook_loopback)
     if problem is not None:
         raise InputError(f"the webhook's address is refused: {problem}")
 
