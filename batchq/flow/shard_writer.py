@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from batchq.core.idset import IdSet
 from batchq.core.lifecycle import ItemByte, ItemState
 from batchq.core.records import ErrorInfo, FileRef, Item, Outcome
 from batchq.errors import BatchqError, Complaint, ConfigurationError, InputError, NotEnoughMemory
+from batchq.flow.seen_ids import SeenIds
 from batchq.flow.submission import Submission
 from batchq.flow.walk import Walk
 from batchq.formats import files, row_id
@@ -59,7 +59,7 @@ class ShardWriter:
         self.problems: list[Complaint] = []
         self._walk, self._job_id, self._nonce, self._store = walk, job_id, nonce, store
         self._preflight = preflight
-        self._ids = IdSet()
+        self._ids = SeenIds()
         self._hash = hashlib.sha256(_identity(submission))
         self._lanes: dict[tuple[str, str | None], _Open] = {}
         self._shards = 0
@@ -101,11 +101,15 @@ class ShardWriter:
         item = Item(identity, {}, None, problem, complaint.place)
         self._put(item, self._open(item))
 
-    def close(self) -> list[Lane]:
+    def finish(self) -> list[Lane]:
         """Write what is left; the job's lanes."""
         for shard in self._lanes.values():
             self._flush(shard)
         return [shard.lane for shard in self._lanes.values()]
+
+    def close(self) -> None:
+        """To be called whatever became of the submission."""
+        self._ids.close()
 
     def digest(self) -> str:
         return self._hash.hexdigest()

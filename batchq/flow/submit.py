@@ -1,7 +1,6 @@
 """A submission becomes a job: read as a stream, checked, stored in shards, sealed, and only then seen.
 
-What breaks off runs nothing and is swept away. Memory stays flat: one shard a lane, and a few bytes an item to
-find duplicate ids.
+What breaks off runs nothing and is swept away. Memory stays flat: one shard a lane.
 """
 
 from __future__ import annotations
@@ -45,18 +44,19 @@ def submit(
     job_id = _job_id(walk, submission)
     nonce = secrets.token_hex(8)
     begun = _begin(walk, submission, job_id, nonce)
-    writer: ShardWriter = ShardWriter(walk, submission, job_id, nonce, preflight, store=begun == "new")
-    if begun == "exists":
-        return _same(walk, writer, rows, job_id)
-    try:
-        with _Beating(walk, job_id, nonce):
-            _pour(writer, rows, progress)
-            lanes = writer.close()
-            why = f"{writer.total} items" + (f" of {submission.source}" if submission.source else "")
-            walk.jobs.seal(job_id, nonce, writer.total, writer.digest(), lanes, why)
-    except BaseException:
-        _clean_up(walk, job_id, nonce)
-        raise
+    new = ShardWriter(walk, submission, job_id, nonce, preflight, store=begun == "new")
+    with contextlib.closing(new) as writer:
+        if begun == "exists":
+            return _same(walk, writer, rows, job_id)
+        try:
+            with _Beating(walk, job_id, nonce):
+                _pour(writer, rows, progress)
+                lanes = writer.finish()
+                why = f"{writer.total} items" + (f" of {submission.source}" if submission.source else "")
+                walk.jobs.seal(job_id, nonce, writer.total, writer.digest(), lanes, why)
+        except BaseException:
+            _clean_up(walk, job_id, nonce)
+            raise
     # After the seal this may fail: the job is accepted, and the sweeper finds it.
     with contextlib.suppress(BatchqError):
         walk.dispatcher.send_dispatch(job_id)
@@ -183,7 +183,7 @@ def _pour(
 def _same(walk: Walk, writer: ShardWriter, rows: Iterable[Item | Complaint], job_id: str) -> Accepted:
     """A repeated submission: read without writing, then compare."""
     _pour(writer, rows, None)
-    writer.close()
+    writer.finish()
     record = walk.jobs.record(job_id)
     if walk.jobs.digest(job_id) != writer.digest():
         raise Conflict(
