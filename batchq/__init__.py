@@ -9,8 +9,9 @@ from batchq.core.lazily import lazily
 if TYPE_CHECKING:
     from batchq.async_client import AsyncClient, AsyncJob
     from batchq.client import Client, Job
+    from batchq.core.job import JobStatus
     from batchq.core.lifecycle import ItemState, JobState
-    from batchq.core.records import DeadLetter, Item, JobStatus, Result
+    from batchq.core.records import DeadLetter, Item, Result
     from batchq.errors import (
         BatchqError,
         ConfigurationError,
@@ -64,7 +65,8 @@ __getattr__ = lazily(
         "async_client": ("AsyncClient", "AsyncJob"),
         "client": ("Client", "Job"),
         "core.lifecycle": ("ItemState", "JobState"),
-        "core.records": ("DeadLetter", "Item", "JobStatus", "Result"),
+        "core.job": ("JobStatus",),
+        "core.records": ("DeadLetter", "Item", "Result"),
         "errors": (
             "BatchqError",
             "ConfigurationError",

@@ -23,8 +23,9 @@ from itertools import islice
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from batchq.client import Client, Job
+from batchq.core.job import JobRecord, JobStatus
 from batchq.core.lifecycle import ItemState
-from batchq.core.records import Item, JobRecord, JobStatus, Result
+from batchq.core.records import Item, Result
 from batchq.errors import Complaint, StoreUnavailable
 from batchq.flow.quotas import Quotas
 from batchq.flow.submission import Accepted, Submission

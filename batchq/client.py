@@ -16,8 +16,9 @@ from typing import Any, Unpack
 
 from batchq import wiring
 from batchq.core.forks import whole_before_fork
+from batchq.core.job import JobRecord, JobStatus
 from batchq.core.lifecycle import ENDED, HoldCause, ItemState, JobState
-from batchq.core.records import DeadLetter, Item, JobRecord, JobStatus, Result
+from batchq.core.records import DeadLetter, Item, Result
 from batchq.core.wording import no_worker
 from batchq.errors import Complaint, InputError, NoWorkerWarning, StoreUnavailable, WaitTimeout
 from batchq.flow.cancel import cancel, delete

@@ -27,6 +27,7 @@ from batchq.store.jobs import JobStore
 from batchq.store.outbox import Outbox
 from batchq.store.outcomes import OutcomeStore
 from batchq.store.quotas import QuotaStore
+from batchq.store.submissions import SubmissionStore
 from batchq.store.upkeep import Upkeep
 
 FOR_EVER = 0
@@ -141,6 +142,7 @@ def build_walk(settings: Settings, *, slots: int, project: str = "", incarnation
     return Walk(
         settings=settings,
         jobs=JobStore(store),
+        submissions=SubmissionStore(store),
         items=ItemStore(store),
         inputs=inputs,
         outcomes=OutcomeStore(store, inputs),

@@ -15,7 +15,7 @@ from batchq.flow.status import unserved_queues
 
 if TYPE_CHECKING:
     from batchq.client import Client
-    from batchq.core.records import JobRecord
+    from batchq.core.job import JobRecord
     from batchq.errors import StoreUnavailable
 
 LETTERS_READ = 1_000  # dead letters looked through for an example of each kind

@@ -10,8 +10,9 @@ import click
 from batchq.cli.options import format_option, job_argument, json_option, out_option
 
 if TYPE_CHECKING:
+    from batchq.core.job import JobRecord
     from batchq.core.lifecycle import ItemState
-    from batchq.core.records import JobRecord, JsonObject
+    from batchq.core.records import JsonObject
 
 JOB_STATES = ("pending", "processing", "paused", "completed", "failed", "cancelled")
 UNSUCCESSFUL_WORD = "unsuccessful"

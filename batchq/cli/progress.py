@@ -12,7 +12,7 @@ from batchq.cli import say
 from batchq.core.summary import facts, progress_line
 
 if TYPE_CHECKING:
-    from batchq.core.records import JobRecord
+    from batchq.core.job import JobRecord
 
 STEP = 10  # per cent between two plain lines
 PAUSE_S = 30.0  # at most between them

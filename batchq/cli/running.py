@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchq.cli import ending, opening, say
+from batchq.cli.beside import (
+    Around,
+    begin_the_end,
+    beside,
+    local_queues,
+    start_workers,
+    tell_of_others,
+)
 from batchq.cli.following import exit_code, follow, tell_report
 from batchq.cli.options import JobOptions
-from batchq.cli.progress import Progress, progress
+from batchq.cli.progress import progress
 from batchq.cli.submitting import STDIN, files_mode, open_input, tell_accepted, tell_input
 from batchq.core.lifecycle import ENDED, JobState
 from batchq.core.wording import count, no_worker
-from batchq.errors import BatchqError, Conflict, InputError, NotFound
+from batchq.errors import Conflict, InputError
 
 if TYPE_CHECKING:
     from batchq.client import Client
-    from batchq.core.records import JobRecord
+    from batchq.core.job import JobRecord
     from batchq.flow.submission import Accepted
     from batchq.formats import Destination, Reading
-    from batchq.local import LocalEmulator, LocalWorkers
     from batchq.wiring import Place
 
 BASE_URL = "GOOGLE_GEMINI_BASE_URL"
-ROOTS = "BATCHQ_FILE_ROOTS"
 PROJECT = "BATCHQ_PROJECT"
 EMULATOR = "emulator"  # the project of workers that ask a run's own emulator
 
@@ -49,27 +53,6 @@ class RunRequest:
     as_json: bool
 
 
-@dataclass(slots=True)
-class _Around:
-    """What runs beside the job on this machine, ended with it."""
-
-    client: Client
-    emulator: LocalEmulator | None = None
-    workers: LocalWorkers | None = None
-    roots: list[str] = field(default_factory=list)  # folders whose files the workers may read
-
-    def check(self, client: Client, shown: Progress) -> None:
-        """Raises BatchqError where the job cannot go on here."""
-        if self.emulator is not None:
-            self.emulator.check()
-        if self.workers is not None:
-            if not self.workers.all_began:
-                here = socket.gethostname()
-                self.workers.saw({beat.pid for beat in client.fleet() if beat.host == here})
-            for told in self.workers.check():
-                shown.note(told)
-
-
 def run(request: RunRequest) -> int:
     """All of it; the exit code. Raises BatchqError with nothing left running."""
     loaded = opening.settings()
@@ -81,7 +64,7 @@ def run(request: RunRequest) -> int:
         opening.tell_place(found)
         if reading is not None:
             tell_input(reading)
-        with _client(found) as client, _around(client) as around:
+        with _client(found) as client, beside(client) as around:
             if request.resume is not None:
                 client.get(request.resume)  # before anything is started for it
             workers = _worker_count(request, found)
@@ -122,7 +105,7 @@ def _worker_count(request: RunRequest, found: Place) -> int:
 
 
 def _give_provider(
-    request: RunRequest, reading: Reading | None, around: _Around, workers: int, found: Place
+    request: RunRequest, reading: Reading | None, around: Around, workers: int, found: Place
 ) -> str | None:
     """Say which Gemini the local workers will ask; without a key start the emulator for them.
 
@@ -161,7 +144,7 @@ def _job(
     client: Client,
     found: Place,
     reading: Reading | None,
-    around: _Around,
+    around: Around,
     workers: int,
     project: str | None,
 ) -> str:
@@ -223,7 +206,7 @@ def _folders_of_open_jobs(client: Client) -> list[str]:
     ]
 
 
-def _check_files(client: Client, found: Place, around: _Around, job_id: str) -> None:
+def _check_files(client: Client, found: Place, around: Around, job_id: str) -> None:
     """Workers that may not read the job's files would fail its items for good. Raises InputError.
 
     On a shared server the folder that a stored job names is nobody's word to go by.
@@ -289,7 +272,7 @@ def _to_the_end(
     request: RunRequest,
     client: Client,
     found: Place,
-    around: _Around,
+    around: Around,
     workers: int,
     job_id: str,
     project: str | None,
@@ -304,7 +287,7 @@ def _to_the_end(
         say.note(f"go on with the job: batchq run --resume {job_id}")
         raise stop
     if around.workers is not None:
-        _begin_the_end(client, around.workers)  # while the results are written
+        begin_the_end(client, around.workers)  # while the results are written
     if record.state is JobState.PAUSED:
         tell_report(client, record, resume="batchq run --resume" if workers else "batchq resume")
         if request.as_json:
@@ -318,16 +301,16 @@ def _to_the_end(
 
 
 def _followed(
-    client: Client, found: Place, around: _Around, workers: int, job_id: str, project: str | None
+    client: Client, found: Place, around: Around, workers: int, job_id: str, project: str | None
 ) -> JobRecord:
     record = client.status(job_id)
     if record.state in ENDED and record.finished_at is not None:
         return record
     if workers:
-        queues = _local_queues(found)
+        queues = local_queues(found)
         if not found.embedded:
-            _tell_of_others(client, job_id, queues, project)
-        around.workers = _start_workers(found, around, workers, queues)
+            tell_of_others(client, job_id, queues, project)
+        around.workers = start_workers(found, around, workers, queues)
     else:
         from batchq.flow.status import unserved_queues
 
@@ -338,63 +321,6 @@ def _followed(
         return follow(client, job_id, shown, partial(around.check, client), alone=not workers)
 
 
-def _begin_the_end(client: Client, workers: LocalWorkers) -> None:
-    """Workers that have nothing left, no job of anybody, need none of the seconds that Celery takes to stop."""
-    if next(client.walk.jobs.unfinished(), None) is not None:
-        workers.end()
-        return
-    workers.kill()
-    here, pids = socket.gethostname(), set(workers.pids)
-    for beat in client.fleet():
-        if beat.host == here and beat.pid in pids:
-            client.walk.fleet.leave(beat.incarnation)
-
-
-def _local_queues(found: Place) -> list[str]:
-    from batchq import wiring
-
-    queues = wiring.worker_queues(found.settings)
-    if (
-        not wiring.has_provider()
-    ):  # nor an emulator, for this job asks no model: others' are not for our workers
-        asking = wiring.asking_queues(found.settings)
-        queues = [queue for queue in queues if queue not in asking]
-    return queues
-
-
-def _tell_of_others(client: Client, job_id: str, queues: list[str], project: str | None) -> None:
-    """On a server of several, say that our workers take their turn at others' jobs (docs/decisions/0007)."""
-    others = 0
-    for record in client.walk.jobs.unfinished():
-        try:
-            spec = client.walk.spec(record.id)
-        except NotFound:
-            continue  # deleted meanwhile
-        others += record.id != job_id and any(
-            client.settings.queue_of(lane.operation) in queues and spec.project_of(lane) in (None, project)
-            for lane in spec.lanes
-        )
-    if others:
-        say.note(
-            f"{count(others, 'other open job')} on this server may go to any worker: these take their turn at "
-            f"{'it' if others == 1 else 'them'} too"
-        )
-
-
-def _start_workers(found: Place, around: _Around, number: int, queues: list[str]) -> LocalWorkers:
-    from batchq.local import LocalWorkers
-
-    roots = [*map(str, found.settings.file_roots), *around.roots]
-    environ = dict(os.environ)
-    if roots:
-        environ[ROOTS] = os.pathsep.join(dict.fromkeys(roots))
-    holds = [around.emulator.lifeline] if around.emulator is not None else []
-    workers = LocalWorkers(number, environ, queues, grace_s=found.settings.grace_s, holds=holds)
-    if number:
-        say.note(f"workers: {count(number, 'local worker')}, logs in {workers.logs[0].parent}")
-    return workers
-
-
 def _write(client: Client, job_id: str, destination: Destination) -> str | None:
     from batchq.formats import write
 
@@ -403,43 +329,6 @@ def _write(client: Client, job_id: str, destination: Destination) -> str | None:
     return write(
         client.results(job_id), destination, stdout, schema=spec.schema, vectors=spec.has_vectors
     ).path
-
-
-@contextmanager
-def _around(client: Client) -> Iterator[_Around]:
-    """Ends workers and emulator whatever happens: gently, and at once on a second signal."""
-    around = _Around(client)
-    try:
-        yield around
-    finally:
-        _end(around)
-
-
-def _end(around: _Around) -> None:
-    interrupted: BaseException | None = None
-    try:
-        if around.workers is not None:
-            around.workers.end()
-            around.workers.wait()
-            _recall(around.client)
-    except (KeyboardInterrupt, ending.Terminated) as again:
-        interrupted = again
-    for number in (signal.SIGINT, signal.SIGTERM):  # a third one must not leave anything behind
-        signal.signal(number, signal.SIG_IGN)
-    if around.workers is not None:
-        around.workers.kill()
-    if around.emulator is not None:
-        around.emulator.end()
-    if interrupted is not None:
-        raise interrupted
-
-
-def _recall(client: Client) -> None:
-    """What went out to our workers and was not begun is pending again, unless others are there to take it."""
-    from batchq.flow.heal import recall
-
-    with suppress(BatchqError):  # the store is away: the next sweeper does it in its time
-        recall(client.walk)
 
 
 def check_request(request: RunRequest) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from batchq.core.job import JobRecord
 from batchq.core.lifecycle import JobState
 from batchq.core.pricing import AS_OF
-from batchq.core.records import JobRecord
 from batchq.core.wording import Row, count, duration, milliseconds, money, one_line, per_second, short
 
 SHOWN_SLOWEST = 3

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from batchq.core import window
 from batchq.core.forecast import eta_s, look
+from batchq.core.job import JobRecord
 from batchq.core.lifecycle import JobState
 from batchq.core.permits import BINDINGS
-from batchq.core.records import JobRecord
 from batchq.flow.advance import UNTIL_LIFTED, hold_of
 from batchq.flow.gates import Passage
 from batchq.flow.walk import Walk

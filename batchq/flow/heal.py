@@ -95,9 +95,9 @@ def _free_slots(walk: Walk, this: Round) -> None:
 
 def _sweep_unknown(walk: Walk, job_id: str) -> int | None:
     """A job still being received, one of a newer batchq, or one that is gone."""
-    if walk.jobs.stale_submission(job_id, SUBMITTER_STALE_MS):
+    if walk.submissions.stale(job_id, SUBMITTER_STALE_MS):
         log.info("job %s: its submission broke off; it is swept away", job_id)
-        walk.jobs.abandon(job_id)
+        walk.submissions.abandon(job_id)
         return None
     if walk.jobs.exists(job_id):
         return ASLEEP_MS

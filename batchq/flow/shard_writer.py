@@ -19,7 +19,8 @@ from batchq.flow.walk import Walk
 from batchq.formats import files, row_id
 from batchq.store import codec
 from batchq.store.job_record import Lane
-from batchq.store.jobs import MAX_LANES, Memory
+from batchq.store.jobs import Memory
+from batchq.store.keys import MAX_LANES
 
 MEMORY_CHECK_S = 1.0
 MEMORY_CHECK_BYTES = 8_000_000
@@ -189,7 +190,7 @@ class ShardWriter:
                 except BatchqError as exc:
                     return ErrorInfo(0, "FILE_UNREADABLE", str(exc))
                 with self._within_memory(len(data)):
-                    self._walk.jobs.put_file(self._job_id, self._nonce, ref.sha256, data)
+                    self._walk.submissions.put_file(self._job_id, self._nonce, ref.sha256, data)
             self._files.add(ref.sha256)
         return FileRef(ref.name, ref.sha256, ref.size, None)
 
@@ -207,7 +208,7 @@ class ShardWriter:
             blob = codec.pack_shard(self._stored, shard.lane.number, shard.ordinals, shard.items)
             self._ratio = max(0.01, len(blob) / shard.raw_bytes)
             with self._within_memory(len(blob)):
-                self._walk.jobs.put_shard(
+                self._walk.submissions.put_shard(
                     self._job_id,
                     self._nonce,
                     number=self._shards,

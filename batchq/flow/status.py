@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from batchq.core.records import JobRecord, Slow
+from batchq.core.job import JobRecord, Slow
 from batchq.flow.forecast import with_eta
 from batchq.flow.walk import Walk
 

@@ -53,7 +53,7 @@ def submit(
                 _pour(writer, rows, progress)
                 lanes = writer.finish()
                 why = f"{writer.total} items" + (f" of {submission.source}" if submission.source else "")
-                walk.jobs.seal(job_id, nonce, writer.total, writer.digest(), lanes, why)
+                walk.submissions.seal(job_id, nonce, writer.total, writer.digest(), lanes, why)
         except BaseException:
             _clean_up(walk, job_id, nonce)
             raise
@@ -104,7 +104,7 @@ def _begin(walk: Walk, submission: Submission, job_id: str, nonce: str) -> Liter
     """Open the job, waiting for another submission with the same key to end or to be given up."""
     give_up = time.monotonic() + BUSY_WAIT_S
     while True:
-        begun = walk.jobs.begin(job_id, nonce, _fields(submission), STALE_MS)
+        begun = walk.submissions.begin(job_id, nonce, _fields(submission), STALE_MS)
         if begun in ("new", "taken_over"):
             return "new"
         if begun == "exists":
@@ -194,7 +194,7 @@ def _same(walk: Walk, writer: ShardWriter, rows: Iterable[Item | Complaint], job
 
 def _clean_up(walk: Walk, job_id: str, nonce: str) -> None:
     try:
-        walk.jobs.abandon(job_id, nonce)
+        walk.submissions.abandon(job_id, nonce)
     except BatchqError:
         return  # the store is away; the sweeper drops what is there
 
@@ -215,7 +215,7 @@ class _Beating:
     def _run(self) -> None:
         while not self._ended.wait(BEAT_S):
             try:
-                if not self._walk.jobs.beat_submission(self._job_id, self._nonce):
+                if not self._walk.submissions.beat(self._job_id, self._nonce):
                     return
             except BatchqError:
                 continue

@@ -31,6 +31,7 @@ from batchq.store.jobs import JobStore
 from batchq.store.outbox import Outbox
 from batchq.store.outcomes import OutcomeStore
 from batchq.store.quotas import QuotaStore
+from batchq.store.submissions import SubmissionStore
 from batchq.store.upkeep import Upkeep
 
 log = logging.getLogger("batchq")
@@ -127,6 +128,7 @@ class Walk:
 
     settings: Settings
     jobs: JobStore
+    submissions: SubmissionStore
     items: ItemStore
     inputs: InputStore
     outcomes: OutcomeStore

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchq.core.forecast import Pace, eta_s
+from batchq.core.job import Change, JobRecord, Slow
 from batchq.core.latency import percentiles
 from batchq.core.lifecycle import ENDED, HOLD_REASONS, HoldCause, JobState
-from batchq.core.records import Change, JobRecord, JsonObject, Slow
+from batchq.core.records import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,3 +201,8 @@ def record_of(
         error=raw.get("error"),
         now=now,
     )
+
+
+def change_line(change: str, by: str, why: str) -> str:
+    """A line of history without its braces and time, which the script adds."""
+    return json.dumps({"change": change, "by": by, "why": why})[1:-1]

@@ -1,4 +1,4 @@
-"""The record of a job: received, sealed, read, held, cancelled, finished, deleted."""
+"""The record of a job: read, held, cancelled, finished, deleted."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from batchq.core.forecast import Pace
+from batchq.core.job import JobRecord
 from batchq.core.lifecycle import ENDED, HoldCause, JobState
-from batchq.core.records import JobRecord
 from batchq.core.wording import count
-from batchq.errors import BatchqError, Conflict, NewerData, NotFound
+from batchq.errors import Conflict, NewerData, NotFound
 from batchq.store.database import Database
 from batchq.store.job_record import (
     Forecast,
     JobSpec,
-    Lane,
     NewerJob,
     Progress,
+    change_line,
     lanes_of,
     optional_int,
     record_of,
     slowest_of,
     state_of,
 )
-from batchq.store.keys import SCHEMA
+from batchq.store.keys import MAX_LANES, SCHEMA
+from batchq.store.submissions import leave_lists
 
 LIST_PAGE = 100
 CANCEL_SHARDS = 200  # settled by one call of cancel_sweep: some 40,000 items
 FINISHER_STALE_MS = 30_000
-MAX_LANES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,97 +49,6 @@ class JobStore:
     def close(self) -> None:
         """Close the connections that all parts of the store share; a later call opens new ones."""
         self._db.close()
-
-    # -- receiving ------------------------------------------------------------------------------------------
-
-    def begin(self, job_id: str, submission: str, fields: Mapping[str, str | int], stale_ms: int) -> str:
-        """Open a job for receiving: new, taken_over, busy or exists. It is in no list until it is sealed."""
-        keys = self._db.job_keys(job_id)
-        args = [
-            self._db.now_arg,
-            SCHEMA,
-            submission,
-            stale_ms,
-            *(part for pair in fields.items() for part in pair),
-        ]
-        reply = self._db.run("begin", [keys.job], args)
-        if reply[0] == b"stale":
-            reply = self._db.run("begin", keys.all(MAX_LANES), args)
-        answer = str(reply[0].decode())
-        if answer == "newer":
-            raise NewerData(f"job {job_id} was stored by a newer batchq: upgrade this one")
-        if answer in ("new", "taken_over"):
-            now = int(reply[1])
-            # before it is sealed, so that a submission broken off right after the seal is found by the sweeper
-            self._db.batch(
-                [
-                    ("ZADD", self._db.keys.due, now + stale_ms, job_id),
-                    ("ZADD", self._db.keys.all, now, job_id),
-                ]
-            )
-        return answer
-
-    def beat_submission(self, job_id: str, submission: str) -> bool:
-        keys = self._db.job_keys(job_id)
-        reply = self._db.run("beat_submission", [keys.job], [self._db.now_arg, submission])
-        return bool(reply[0] == b"ok")
-
-    def put_shard(
-        self,
-        job_id: str,
-        submission: str,
-        *,
-        number: int,
-        base: int,
-        lane: int,
-        blob: bytes,
-        states: str,
-        settled: Sequence[tuple[int, bytes, str]],
-    ) -> None:
-        """Store a shard. `settled` holds position, outcome and error kind of the items whose state is F."""
-        keys = self._db.job_keys(job_id)
-        flat = [part for one in settled for part in one]
-        reply = self._db.run(
-            "put_shard",
-            [keys.job, keys.shards, keys.states, keys.input, keys.lane(lane), keys.results],
-            [self._db.now_arg, submission, number, base, lane, blob, states, *flat],
-        )
-        self._expect_ours(reply, job_id)
-
-    def put_file(self, job_id: str, submission: str, digest: str, data: bytes) -> None:
-        keys = self._db.job_keys(job_id)
-        self._expect_ours(
-            self._db.run("put_file", [keys.job, keys.files], [submission, digest, data]), job_id
-        )
-
-    def seal(
-        self, job_id: str, submission: str, total: int, digest: str, lanes: Sequence[Lane], why: str = ""
-    ) -> None:
-        """From now on the job exists; `why` stands in its history. Repeating it after a lost reply is safe."""
-        keys = self._db.job_keys(job_id)
-        wire = json.dumps([lane.wire() for lane in lanes])
-        args = [self._db.now_arg, submission, total, digest, wire, _change("submitted", "submitter", why)]
-        reply = self._db.run("seal", [keys.job, keys.log], args)
-        self._expect_ours(reply, job_id)
-        self._db.command("ZADD", self._db.keys.due, int(reply[1]), job_id)
-
-    def _expect_ours(self, reply: Sequence[bytes], job_id: str) -> None:
-        if reply[0] == b"not_yours":
-            raise Conflict(f"job {job_id} was taken over by another submission with the same key")
-        if reply[0] != b"ok":
-            raise BatchqError(f"job {job_id} cannot be sealed: the store holds {reply[1].decode()} items")
-
-    def abandon(self, job_id: str, submission: str | None = None) -> None:
-        """Drop what a broken-off submission left; with a nonce only when it is still that one's."""
-        state, owner = self._db.command("HMGET", self._db.job_keys(job_id).job, "state", "sub")
-        if state == b"receiving" and (submission is None or owner == submission.encode()):
-            self._db.command("UNLINK", *self._db.job_keys(job_id).all(MAX_LANES))
-            self._leave_lists(job_id)
-
-    def stale_submission(self, job_id: str, stale_ms: int) -> bool:
-        """Whether the job is still being received by a submitter that has gone silent."""
-        state, beat = self._db.command("HMGET", self._db.job_keys(job_id).job, "state", "sub_beat")
-        return state == b"receiving" and self._db.server_ms() - int(beat) > stale_ms
 
     # -- reading --------------------------------------------------------------------------------------------
 
@@ -265,12 +174,16 @@ class JobStore:
 
     def hold(self, job_id: str, cause: HoldCause, why: str, by: str) -> bool:
         """Pause for one cause. False: it was paused for it already. Raises NotFound, Conflict."""
-        return self._hold(job_id, "1", cause, why, _change("paused", by, why))
+        return self._hold(job_id, "1", cause, why, change_line("paused", by, why))
 
     def unhold(self, job_id: str, cause: HoldCause | None, by: str) -> bool:
         """Lift one cause (None: all). False: it was not there."""
         done = self._hold(
-            job_id, "0", cause or "all", "", _change("resumed", by, f"held no more: {cause or 'by anything'}")
+            job_id,
+            "0",
+            cause or "all",
+            "",
+            change_line("resumed", by, f"held no more: {cause or 'by anything'}"),
         )
         self.wake(job_id)
         return done
@@ -283,7 +196,7 @@ class JobStore:
     def cancel(self, job_id: str, *, cause: str = "cancel", by: str, why: str = "") -> bool:
         """Nothing more goes out. False: it was cancelled already. Raises NotFound, Conflict (it has ended)."""
         keys = self._db.job_keys(job_id)
-        change = _change("cancelled" if cause == "cancel" else "deadline passed", by, why)
+        change = change_line("cancelled" if cause == "cancel" else "deadline passed", by, why)
         moved = self._moved(
             job_id, self._db.run("cancel", [keys.job, keys.log], [self._db.now_arg, SCHEMA, cause, change])
         )
@@ -366,10 +279,7 @@ class JobStore:
                 f"job {job_id} is cancelled, with {left} still under way: delete it when it has ended"
             )
         self._moved(job_id, reply)
-        self._leave_lists(job_id)
-
-    def _leave_lists(self, job_id: str) -> None:
-        self._db.batch([("ZREM", self._db.keys.due, job_id), ("ZREM", self._db.keys.all, job_id)])
+        leave_lists(self._db, job_id)
 
     def server_ms(self) -> int:
         """The store's clock, Unix milliseconds."""
@@ -399,8 +309,3 @@ class JobStore:
         self._db.command("ZREM", self._db.keys.due, job_id)
         if self.exists(job_id) and not self.has_ended(job_id):
             self.wake(job_id)
-
-
-def _change(change: str, by: str, why: str) -> str:
-    """A line of history without its braces and time, which the script adds."""
-    return json.dumps({"change": change, "by": by, "why": why})[1:-1]

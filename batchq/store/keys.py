@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 SCHEMA = 1  # of what is stored; older code leaves newer data alone
+MAX_LANES = 100  # of a job
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from batchq.core import summary, wording
+from batchq.core.job import JobRecord, Slow
 from batchq.core.lifecycle import JobState
-from batchq.core.records import JobRecord, Slow
 from batchq.core.summary import Example
 
 RECORD = JobRecord(

@@ -27,7 +27,7 @@ from batchq.settings import Settings
 from batchq.store import codec
 from batchq.store.database import Database
 from batchq.store.job_record import Lane
-from batchq.store.jobs import JobStore
+from batchq.store.submissions import SubmissionStore
 from batchq.wiring import Place
 
 HERE = Path(__file__).parent
@@ -211,12 +211,14 @@ def make_jobs(client: Client, url: str) -> Jobs:
 def store_hostile(url: str, job_id: str = "hostile") -> str:
     """Past every check of a submission: straight into the store."""
     database = Database(url)
-    jobs = JobStore(database)
+    submissions = SubmissionStore(database)
     fields = {"operation": SCRIPT, "model": REVERSED, "created": database.server_ms(), "priority": 5}
-    jobs.begin(job_id, "nonce", {**fields, "options": "{}", "metadata": "{}", "retention_ms": 0}, 60_000)
+    submissions.begin(
+        job_id, "nonce", {**fields, "options": "{}", "metadata": "{}", "retention_ms": 0}, 60_000
+    )
     items = [codec.dump([one, {"prompt": SECRET}]) for one in HOSTILE]
     outcome = Outcome(ItemState.FAILED, error=ErrorInfo(418, REVERSED, SCRIPT + LONG), attempts=2)
-    jobs.put_shard(
+    submissions.put_shard(
         job_id,
         "nonce",
         number=0,
@@ -226,7 +228,7 @@ def store_hostile(url: str, job_id: str = "hostile") -> str:
         states="F" * len(items),
         settled=[(position, codec.pack_outcome(outcome), "TEAPOT") for position in range(len(items))],
     )
-    jobs.seal(job_id, "nonce", len(items), "digest", [Lane(0, SCRIPT, None)])
+    submissions.seal(job_id, "nonce", len(items), "digest", [Lane(0, SCRIPT, None)])
     database.close()
     return job_id
 

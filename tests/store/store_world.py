@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import batchq.store
+from batchq.core.job import JobRecord
 from batchq.core.latency import bucket_of
 from batchq.core.lifecycle import ItemByte, ItemState
-from batchq.core.records import Attempt, ErrorInfo, JobRecord, Outcome, Usage
+from batchq.core.records import Attempt, ErrorInfo, Outcome, Usage
 from batchq.store import codec
 from batchq.store.database import Arg, Database
 from batchq.store.events import EventStore
@@ -35,6 +36,7 @@ from batchq.store.leases import (
     Verdict,
 )
 from batchq.store.outcomes import OutcomeStore, StoredResult
+from batchq.store.submissions import SubmissionStore
 
 LUA = Path(batchq.store.__file__).parent / "lua"
 START_MS = 1_800_000_000_000
@@ -119,7 +121,7 @@ class World:
         database.now_ms = START_MS
         self.database = database
         self.jobs, self.items, self.fleet = JobStore(database), ItemStore(database), FleetStore(database)
-        self.inputs = InputStore(database)
+        self.inputs, self.submissions = InputStore(database), SubmissionStore(database)
         self.outcomes, self.events = OutcomeStore(database, self.inputs), EventStore(database)
         self.spec: JobSpec
         self.nonces = 0
@@ -143,12 +145,12 @@ class World:
             fields["deadline"] = deadline_ms
         if webhook is not None:
             fields["webhook"] = webhook
-        assert self.jobs.begin(job_id, "sub", fields, STALE_MS) == "new"
+        assert self.submissions.begin(job_id, "sub", fields, STALE_MS) == "new"
         base = 0
         for number, (lane, ordinals) in enumerate(shards):
             self.put(job_id, "sub", number, base, lane, ordinals, bad)
             base += len(ordinals)
-        self.jobs.seal(job_id, "sub", base, "digest", lanes)
+        self.submissions.seal(job_id, "sub", base, "digest", lanes)
         self.spec = self.jobs.spec(job_id)
         return self.spec
 
@@ -164,7 +166,7 @@ class World:
     ) -> None:
         texts = [codec.dump([f"item-{ordinal}", {"prompt": f"question {ordinal}"}]) for ordinal in ordinals]
         failed = codec.pack_outcome(outcome(ItemByte.FAILED, "unreadable", attempts=0))
-        self.jobs.put_shard(
+        self.submissions.put_shard(
             job_id,
             sub,
             number=number,

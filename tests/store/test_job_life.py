@@ -20,7 +20,7 @@ LANES = [Lane(0, "generate", "model")]
 
 
 def begin(world: World, sub: str) -> str:
-    return world.jobs.begin("job", sub, {"operation": "generate"}, STALE_MS)
+    return world.submissions.begin("job", sub, {"operation": "generate"}, STALE_MS)
 
 
 # -- receiving ------------------------------------------------------------------------------------------------
@@ -37,7 +37,7 @@ def test_a_job_that_is_being_received_is_in_no_list_and_runs_nothing(world: Worl
     assert world.jobs.finish_begin("job", "f") is None
     with pytest.raises(NotFound):
         world.jobs.cancel("job", by="person")
-    world.jobs.seal("job", "a", 2, "digest", LANES)
+    world.submissions.seal("job", "a", 2, "digest", LANES)
     assert [record.id for record in world.jobs.each()] == ["job"]
     assert world.items.take("job", 0, 10, 10).positions == (0, 1)
 
@@ -46,10 +46,10 @@ def test_a_second_submission_finds_the_first_busy_while_it_beats(world: World) -
     assert begin(world, "a") == "new"
     for _ in range(3):
         world.database.now_ms = world.now_ms + STALE_MS
-        assert not world.jobs.stale_submission("job", STALE_MS)
-        assert world.jobs.beat_submission("job", "a")
+        assert not world.submissions.stale("job", STALE_MS)
+        assert world.submissions.beat("job", "a")
     assert begin(world, "b") == "busy"
-    assert not world.jobs.beat_submission("job", "b")
+    assert not world.submissions.beat("job", "b")
     world.database.now_ms = world.now_ms + STALE_MS
     world.put("job", "a", 0, 0, 0, range(1))  # a shard is a sign of life as well
     world.database.now_ms = world.now_ms + STALE_MS
@@ -59,23 +59,23 @@ def test_a_second_submission_finds_the_first_busy_while_it_beats(world: World) -
 def test_a_dead_submission_is_taken_over_and_the_zombie_can_write_nothing(world: World) -> None:
     begin(world, "a")
     world.put("job", "a", 0, 0, 0, range(3))
-    world.jobs.put_file("job", "a", "digest", b"bytes")
+    world.submissions.put_file("job", "a", "digest", b"bytes")
     world.database.now_ms = world.now_ms + STALE_MS + 1
-    assert world.jobs.stale_submission("job", STALE_MS)
+    assert world.submissions.stale("job", STALE_MS)
     assert begin(world, "b") == "taken_over"
     before = world.everything()
     with pytest.raises(Conflict):
         world.put("job", "a", 1, 3, 0, range(3, 5))
     with pytest.raises(Conflict):
-        world.jobs.put_file("job", "a", "other", b"bytes")
+        world.submissions.put_file("job", "a", "other", b"bytes")
     with pytest.raises(Conflict):
-        world.jobs.seal("job", "a", 3, "digest", LANES)
-    world.jobs.abandon("job", "a")
-    assert not world.jobs.beat_submission("job", "a")
+        world.submissions.seal("job", "a", 3, "digest", LANES)
+    world.submissions.abandon("job", "a")
+    assert not world.submissions.beat("job", "a")
     assert world.everything() == before
     assert world.inputs.file("job", "digest") is None
     world.put("job", "b", 0, 0, 0, range(1))
-    world.jobs.seal("job", "b", 1, "digest", LANES)
+    world.submissions.seal("job", "b", 1, "digest", LANES)
     world.spec = world.jobs.spec("job")
     assert world.counts == {"pending": 1}
 
@@ -86,7 +86,7 @@ def test_the_same_shard_again_overwrites_itself(world: World) -> None:
         world.put("job", "a", 0, 0, 0, range(3), bad=[1])
         world.put("job", "a", 1, 3, 0, range(3, 5))
     world.put("job", "a", 0, 0, 0, range(3), bad=[1])
-    world.jobs.seal("job", "a", 5, "digest", LANES)
+    world.submissions.seal("job", "a", 5, "digest", LANES)
     world.spec = world.jobs.spec("job")
     assert world.counts == {"pending": 4, "failed": 1}
     assert world.record.errors == {"INVALID_ARGUMENT": 1}
@@ -103,7 +103,7 @@ def test_a_seal_is_repeated_safely_after_a_lost_reply(world: World, since: str) 
             world.settle(*leases.values())
             world.finish()
     state, counts = world.record.state, world.counts
-    world.jobs.seal("job", "sub", 2, "digest", LANES)
+    world.submissions.seal("job", "sub", 2, "digest", LANES)
     assert (world.record.state, world.counts) == (state, counts)
 
 
@@ -111,13 +111,13 @@ def test_a_seal_that_misses_items_is_refused(world: World) -> None:
     begin(world, "a")
     world.put("job", "a", 0, 0, 0, range(2))
     with pytest.raises(BatchqError, match="holds 2 items"):
-        world.jobs.seal("job", "a", 3, "digest", LANES)
-    assert world.jobs.stale_submission("job", -1)
+        world.submissions.seal("job", "a", 3, "digest", LANES)
+    assert world.submissions.stale("job", -1)
 
 
 def test_what_is_sealed_is_found_again_with_its_digest(world: World) -> None:
     world.store([(0, range(1))])
-    found = world.jobs.begin("job", "again", {}, STALE_MS)
+    found = world.submissions.begin("job", "again", {}, STALE_MS)
     assert found == "exists"
     assert world.counts == {"pending": 1}
 
@@ -125,18 +125,18 @@ def test_what_is_sealed_is_found_again_with_its_digest(world: World) -> None:
 def test_what_a_broken_off_submission_left_is_dropped_whole(world: World) -> None:
     begin(world, "a")
     world.put("job", "a", 0, 0, 0, range(3), bad=[0])
-    world.jobs.put_file("job", "a", "digest", b"bytes")
+    world.submissions.put_file("job", "a", "digest", b"bytes")
     assert world.jobs.due(10) == []
     world.database.now_ms = world.now_ms + STALE_MS
     assert world.jobs.due(10) == ["job"]
-    world.jobs.abandon("job")
+    world.submissions.abandon("job")
     assert world.everything() == {}
 
 
 def test_a_sealed_job_is_not_abandoned(world: World) -> None:
     world.store([(0, range(1))])
     before = world.everything()
-    world.jobs.abandon("job")
+    world.submissions.abandon("job")
     assert world.everything() == before
 
 
@@ -692,7 +692,7 @@ def test_what_a_newer_batchq_stored_is_left_alone_by_every_call(world: World) ->
     assert world.items.claim("job", 0, "w2", [request])[0].verdict is Verdict.NEWER
     assert world.heal().back == 0
     refusals: list[Callable[[], object]] = [
-        lambda: world.jobs.begin("job", "b", {}, STALE_MS),
+        lambda: world.submissions.begin("job", "b", {}, STALE_MS),
         lambda: world.jobs.spec("job"),
         lambda: world.jobs.record("job"),
         lambda: world.jobs.state("job"),
@@ -713,7 +713,7 @@ def test_what_a_newer_batchq_stored_is_left_alone_by_every_call(world: World) ->
     with pytest.raises(Conflict):
         world.put("job", "sub", 1, 4, 0, range(4, 5))
     with pytest.raises(Conflict):
-        world.jobs.put_file("job", "sub", "digest", b"")
+        world.submissions.put_file("job", "sub", "digest", b"")
     assert {key: value for key, value in world.everything().items() if b"{job}" in key} == before
     assert list(world.jobs.each()) == []
 

@@ -272,9 +272,9 @@ def test_every_call_of_the_walk_brings_as_many_keys_and_arguments_as_the_headers
     world.store(
         [(0, range(3)), (1, range(3, 6))], bad=[1], retention_ms=DAY_MS, webhook="https://hooks.example/"
     )
-    world.jobs.beat_submission("job", "sub")
-    world.jobs.begin("other", "sub", {}, 1_000)
-    world.jobs.put_file("other", "sub", "digest", b"bytes")
+    world.submissions.beat("job", "sub")
+    world.submissions.begin("other", "sub", {}, 1_000)
+    world.submissions.put_file("other", "sub", "digest", b"bytes")
     world.beat("w1")
     leases = world.leases(world.take(), begun=False)
     world.items.mark_begun("job", "w1", list(leases.values()))

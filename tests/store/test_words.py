@@ -193,8 +193,8 @@ def test_only_keys_py_makes_names_of_keys() -> None:
 
 def test_every_key_on_the_server_is_one_that_keys_py_names(world: World) -> None:
     world.store([(0, (0, 1)), (1, (2, 3))], bad=[1])
-    world.jobs.begin("other", "sub", {}, 1_000)
-    world.jobs.put_file("other", "sub", "digest", b"bytes")
+    world.submissions.begin("other", "sub", {}, 1_000)
+    world.submissions.put_file("other", "sub", "digest", b"bytes")
     world.beat("w1")
     world.fleet.lock("w1", 60_000)
     world.fleet.join_queue("generate", "job", 0, 5.0)

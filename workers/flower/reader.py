@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchq.client import Client
+from batchq.core.job import JobRecord
 from batchq.core.lifecycle import JobState
-from batchq.core.records import DeadLetter, JobRecord
+from batchq.core.records import DeadLetter
 from batchq.errors import InputError
 from batchq.flow.redrive import Choice
 from batchq.store.job_record import NewerJob
