@@ -27,8 +27,8 @@ run: setup ## Run the two jobs of examples/ with two local workers
 test: setup ## Run the tests, but for the long ones
 	@$(BIN)/pytest -n 3 --dist loadfile -m "not fault and not scale and not browser" $(ARGS)
 
-test-faults: setup ## Run the tests that kill, restart and corrupt
-	@$(BIN)/pytest -m fault $(ARGS)
+test-faults: setup ## Run the tests that kill, restart and corrupt; writes docs/reliability.md
+	@$(BIN)/pytest -n 3 --dist load -m fault --figures docs/reliability.md $(ARGS)
 
 test-browser: setup ## Look at Flower's pages in Chromium, where there is one
 	@$(BIN)/pytest -m browser $(ARGS)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faults.figures import Table
 
 from batchq import embedded, wiring
 from batchq.operations import registry
@@ -16,6 +17,20 @@ from batchq.store.database import Database
 for _name in list(os.environ):
     if _name.startswith(("BATCHQ_", "CELERY_", "GEMINI_", "GOOGLE_")) and _name != "BATCHQ_TEST_DATA":
         del os.environ[_name]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("faults", "the fault suite")
+    group.addoption("--seed", help="draw the moments of faults from this number")
+    group.addoption(
+        "--figures", type=Path, metavar="PAGE", help="write what the cases measured into the table of PAGE"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    page = config.getoption("--figures")
+    if page is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Table(page))
 
 
 @pytest.fixture(scope="session")

@@ -130,12 +130,16 @@ def fleet(server: EmbeddedServer, database: Database, tmp_path: Path) -> Iterato
     fleet.stop()
 
 
+def settings_on(url: str, **more: Any) -> Settings:
+    """What a client of these workers goes by."""
+    return Settings(redis_url=url, include=("fleet_operations",), **{**SHORT, **more})
+
+
 @pytest.fixture
 def client(server: EmbeddedServer, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     monkeypatch.setenv("FLEET_CALLS", str(fleet.calls_file))
     monkeypatch.syspath_prepend(str(OPERATIONS))
-    settings = Settings(redis_url=server.url, include=("fleet_operations",), **SHORT)
-    with Client(place=Place(settings, embedded=True)) as client:
+    with Client(place=Place(settings_on(server.url), embedded=True)) as client:
         yield client
 
 

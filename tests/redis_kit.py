@@ -20,9 +20,11 @@ STARTED_S = 10
 
 @dataclass
 class RedisServer:
-    """A server program that answers."""
+    """A server program that answers. `kill` and `stop` leave its folder; `start` goes on with what is there."""
 
     port: int
+    folder: Path
+    options: tuple[str, ...]
     process: subprocess.Popen[bytes]
 
     @property
@@ -38,6 +40,16 @@ class RedisServer:
             self.process.kill()
         self.process.wait()
 
+    def stop(self) -> None:
+        """As SHUTDOWN does: what is to be kept is written."""
+        self.process.terminate()
+        self.process.wait(STARTED_S)
+
+    def start(self) -> None:
+        """Start it again, on the same port and folder, and wait until it answers."""
+        self.process = _run(self.folder, self.options)
+        _wait_for(self, self.folder / "log")
+
 
 def free_port() -> int:
     with socket.socket() as one:
@@ -51,13 +63,17 @@ def redis_server(folder: Path, *options: str, configuration: str = "") -> Iterat
     folder.mkdir(parents=True, exist_ok=True)
     port, file = free_port(), folder / "redis.conf"
     file.write_text(f"port {port}\nbind 127.0.0.1\ndir {folder}\n{configuration}\n")
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([binary.find().path, str(file), *options], stdout=log, stderr=log)
-    server = RedisServer(port, process)
+    server = RedisServer(port, folder, options, _run(folder, options))
     with ExitStack() as ending:
         ending.callback(server.kill)
         _wait_for(server, folder / "log")
         yield server
+
+
+def _run(folder: Path, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    with (folder / "log").open("ab") as log:
+        command = [binary.find().path, str(folder / "redis.conf"), *options]
+        return subprocess.Popen(command, stdout=log, stderr=log)
 
 
 def _wait_for(server: RedisServer, log: Path) -> None:

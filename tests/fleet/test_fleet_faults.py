@@ -12,29 +12,12 @@ from conftest import Fleet, eventually
 from test_fleet_walk import items
 
 from batchq import Client, Item, embedded
-from batchq.core.lifecycle import JobState
 from batchq.dispatch import Dispatcher, make_app
 from batchq.emulator import Emulator
 from batchq.flow.submission import Submission
 from batchq.formats import InputSpec, read
 from batchq.store.database import Database
 from batchq.wiring import Place
-
-
-@pytest.mark.parametrize(("pool", "slots"), [("gevent", 10), ("prefork", 2)])
-def test_what_a_killed_worker_held_moves_on(fleet: Fleet, client: Client, pool: str, slots: int) -> None:
-    victim = fleet.start(pool, slots)
-    job = client.submit(items(60, ms=150), operation="work")
-    eventually(lambda: len(fleet.calls()) >= slots)
-    os.killpg(victim.pid, signal.SIGKILL)
-    in_flight = slots
-    fleet.start(pool, slots)
-    record = job.wait(60)
-    calls = fleet.calls()
-    assert (record.state, record.succeeded) == (JobState.COMPLETED, 60)
-    assert sum(calls.values()) <= 60 + in_flight
-    assert max(calls.values()) <= 2
-    assert record.repeated <= in_flight
 
 
 def test_a_dead_prefork_child_is_enough_for_its_item_to_move_on(fleet: Fleet, client: Client) -> None:

@@ -1,0 +1,257 @@
+"""A scene: workers on a server, a provider that records its calls, and what a submitter was told is accepted.
+
+    def test_…(scene, pool):
+        victim = scene.start(pool)
+        job = scene.submit(300)
+        scene.until_calls(scene.moment(300))
+        crash = scene.kill(victim)
+        scene.start(pool)
+        scene.check(job, "F3", "its only worker", crashes=[crash])
+
+What was accepted is kept here, what the provider saw in a file or in the emulator, what was settled in the workers'
+logs: none of it in the server under test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from fleet_kit import OPERATIONS, Fleet, eventually, settings_on
+
+from batchq import Client, Item
+from batchq.client import Job
+from batchq.emulator import Emulator, EmulatorOptions, expected_text
+from batchq.store.database import Database
+from batchq.store.keys import JobKeys
+from batchq.wiring import Place
+from faults import checker
+from faults.figures import Figures
+
+SLOTS = {"gevent": 20, "prefork": 2, "threads": 5}
+CALL_MS = {"gevent": 150, "prefork": 15, "threads": 40}  # so that 300 items take some seconds on one worker
+SECRET = "tangerine-7731"  # in every prompt; no worker's log may hold it
+KEY = "AIza-secret-of-the-suite"
+MODEL = "gemini-2.5-flash-lite"
+RECOVERED_S = 30.0  # what design.md promises, at the default leases
+
+
+@dataclass
+class Crash:
+    """A worker that died: when, and how many calls it had begun and not settled."""
+
+    pids: frozenset[int]
+    at: float
+    in_flight: int
+    recovery_s: float | None = None  # until nothing was leased to it any more
+
+
+@dataclass
+class Scene:
+    """One case. `url` is where the job store is."""
+
+    fleet: Fleet
+    client: Client
+    database: Database
+    seed: int
+    pool: str = ""
+    emulator: Emulator | None = None
+    accepted: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # job -> item id -> the answer it must have
+    crashes: list[Crash] = field(default_factory=list)
+    figures: list[Figures] = field(default_factory=list)
+    dice: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.dice = random.Random(self.seed)
+
+    # the fleet
+
+    def start(
+        self, pool: str, *options: str, slots: int | None = None, **extra: str
+    ) -> subprocess.Popen[bytes]:
+        """A worker; `extra` are environment variables of this one alone."""
+        self.pool = pool
+        before, self.fleet.extra = self.fleet.extra, {**self.fleet.extra, **extra}
+        try:
+            return self.fleet.start(pool, slots or SLOTS[pool], *options)
+        finally:
+            self.fleet.extra = before
+
+    def start_dying(self, pool: str, point: str, passing: int, **extra: str) -> subprocess.Popen[bytes]:
+        """A worker that kills itself, children and all, at the n-th passing of a point of kill_points.py."""
+        return self.start(pool, FAULT_POINT=point, FAULT_PASSING=str(passing), **extra)
+
+    def until_alive(self, workers: int) -> None:
+        """Until so many workers have beaten (on prefork, their children)."""
+        eventually(lambda: len({beat.name for beat in self.client.fleet()}) >= workers, 60)
+
+    def until_calls(self, number: int) -> None:
+        eventually(lambda: sum(self.calls().values()) >= number, 60)
+
+    def moment(self, of: int) -> int:
+        """The fault's moment, as a number of calls begun: drawn from the seed, in the first half of `of`."""
+        return self.dice.randint(max(1, of // 20), max(2, of // 2))
+
+    # faults of workers
+
+    def kill(self, *workers: subprocess.Popen[bytes]) -> Crash:
+        """kill -9, children and all. What it was at is read from the store after its death, before anything heals."""
+        pids = frozenset(pid for worker in workers for pid in family(worker))
+        for worker in workers:
+            os.killpg(worker.pid, signal.SIGKILL)
+        return self._crashed(workers, pids)
+
+    def death_of(self, worker: subprocess.Popen[bytes], within_s: float = 60) -> Crash:
+        """Wait until a worker has killed itself."""
+        pids: frozenset[int] = frozenset()
+        deadline = time.monotonic() + within_s
+        while worker.poll() is None:
+            assert time.monotonic() < deadline, "it never came to the place where it was to die"
+            pids |= family(worker)
+            time.sleep(0.02)
+        return self._crashed([worker], pids)
+
+    def _crashed(self, workers: Sequence[subprocess.Popen[bytes]], pids: frozenset[int]) -> Crash:
+        at = time.monotonic()
+        for worker in workers:
+            assert worker.wait(10) == -signal.SIGKILL
+        crash = Crash(pids, at, sum(self._held(pids, begun=True).values()))
+        self.crashes.append(crash)
+        return crash
+
+    def recovered(self, crash: Crash) -> None:
+        """Until nothing is leased to the dead any more."""
+        eventually(lambda: not self._held(crash.pids), RECOVERED_S + 30)
+        crash.recovery_s = round(time.monotonic() - crash.at, 1)
+
+    def _held(self, pids: frozenset[int], *, begun: bool = False) -> Counter[str]:
+        """Items leased to processes, by job; `begun`: those whose call was under way."""
+        held: Counter[str] = Counter()
+        for job_id in self.accepted:
+            for entry in self.database.command("HVALS", self.keys(job_id).flight):
+                parts = entry.decode().split("|", 15)  # see store/lua/include/flight.lua
+                owner, was_begun = parts[10], parts[12] == "1"
+                if owner and int(owner.split(":")[1]) in pids and (was_begun or not begun):
+                    held[job_id] += 1
+        return held
+
+    def keys(self, job_id: str) -> JobKeys:
+        return self.database.job_keys(job_id)
+
+    # jobs
+
+    def submit(
+        self, n: int, *, ms: int | None = None, first: int = 0, client: Client | None = None, **options: Any
+    ) -> Job:
+        """`n` items of the operation `work`, each with the answer {"answer": its number}."""
+        wait = CALL_MS.get(self.pool, 50) if ms is None else ms
+        rows = [
+            Item(f"i{number}", {"n": number, "ms": wait, "note": SECRET})
+            for number in range(first, first + n)
+        ]
+        return self.submit_rows(rows, {row.id: {"answer": row.input["n"]} for row in rows}, client, **options)
+
+    def submit_rows(
+        self, rows: Sequence[Item], answers: dict[str, Any], client: Client | None = None, **options: Any
+    ) -> Job:
+        """Items of one's own; `answers` is what each must end with: its data, or the status of its error."""
+        job = (client or self.client).submit(rows, operation="work", **options)
+        self.accepted[job.id] = answers
+        return job
+
+    def use_gemini(self, **options: Any) -> Emulator:
+        """From here on workers call Gemini, that is the emulator; its quota is known and wide. Closed by the fixture."""
+        self.emulator = Emulator(EmulatorOptions(directives=True, **options)).start()
+        self.fleet.extra |= {
+            "GOOGLE_GEMINI_BASE_URL": self.emulator.url,
+            "GEMINI_API_KEY": KEY,
+            "BATCHQ_PROJECT": "suite",
+            "BATCHQ_QUOTAS": json.dumps({MODEL: {"requests_per_minute": 1_000_000}}),
+        }
+        return self.emulator
+
+    def ask(self, n: int, *, faults: Sequence[str] = (), **options: Any) -> Job:
+        """`n` prompts; the first ones carry a fault each, as the emulator's directives have it."""
+        asked: dict[str, Any] = {}
+        rows = []
+        for number in range(n):
+            fault = f" [[emulate:{faults[number].replace(':', ' ')}]]" if number < len(faults) else ""
+            prompt = f"q{number}: {SECRET}{fault}"
+            rows.append((f"q{number}", prompt))
+            asked[f"q{number}"] = expected_text(prompt)
+        job = self.client.submit(rows, model=MODEL, preflight=False, **options)
+        self.accepted[job.id] = asked
+        return job
+
+    # the record outside
+
+    def calls(self) -> Counter[str]:
+        """What the provider saw: calls by item id."""
+        if self.emulator is None:
+            return self.fleet.calls()
+        return Counter(
+            {one["text"].split(":")[0]: one["requests"] for one in self.emulator.prompts() if one["text"]}
+        )
+
+    def check(self, job: Job, row: str, variant: str, **expected: Any) -> Figures:
+        """Wait for the job's end and hold it against the promises; see checker.verdict."""
+        figures = checker.verdict(self, job, row, variant, **expected)
+        self.figures.append(figures)
+        return figures
+
+
+def family(worker: subprocess.Popen[bytes]) -> frozenset[int]:
+    """A worker's processes: its own, and the children of prefork."""
+    with suppress(psutil.NoSuchProcess):
+        me = psutil.Process(worker.pid)
+        return frozenset([worker.pid, *(child.pid for child in me.children(recursive=True))])
+    return frozenset([worker.pid])
+
+
+@contextmanager
+def scene_on(
+    url: str, folder: Path, seed: int, *, embedded: bool = False, **settings: Any
+) -> Iterator[Scene]:
+    """A scene on a server of the case's own, or on the suite's."""
+    fleet = Fleet(url, folder)
+    fleet.calls_file.touch()
+    fleet.extra |= {
+        "BATCHQ_INCLUDE": "fleet_operations,kill_points",
+        "BATCHQ_LOG_ITEMS": "1",
+        "PYTHONPATH": os.pathsep.join([str(OPERATIONS), str(Path(__file__).parent)]),
+    }
+    database = Database(url)
+    with Client(place=Place(settings_on(url, **settings), embedded=embedded)) as client:
+        scene = Scene(fleet, client, database, seed)
+        try:
+            yield scene
+        finally:
+            fleet.stop()
+            if scene.emulator is not None:
+                scene.emulator.close()
+            database.close()
+
+
+def note(request: pytest.FixtureRequest, scene: Scene) -> None:
+    """Hand a case's figures to the report, see figures.Table."""
+    for one in scene.figures:
+        request.node.user_properties.append(("figures", one.as_json()))
+
+
+def until(what: Callable[[], object], within_s: float = 60) -> None:
+    """Poll until it holds."""
+    eventually(what, within_s)
