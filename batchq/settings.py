@@ -42,6 +42,7 @@ OTHER_VARIABLES = frozenset({"BATCHQ_CONFIG", "BATCHQ_DATA_DIR", "BATCHQ_TEST_DA
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Price = Annotated[float, Field(ge=0)]
 
 
 class UnknownVariable(UserWarning):
@@ -75,6 +76,24 @@ class OperationSettings(_Section):
     max_rate_limit_wait_s: Positive = Field(
         3600,
         description="waits after an item's own refusals for rate, in all; then it is a dead letter, RATE_LIMITED",
+    )
+
+
+class PriceSettings(_Section):
+    """What a model's calls cost, in place of the built-in table: USD a million tokens."""
+
+    input: Price = Field(description="input tokens")
+    output: Price = Field(0, description="output tokens, thoughts among them")
+    cached_input: Price | None = Field(
+        None, description="input tokens that the model found in its cache (default: as others)"
+    )
+    long_from: Count | None = Field(
+        None, description="a call whose prompt has more tokens than this is at the `long_` prices, all of it"
+    )
+    long_input: Price | None = Field(None, description="input tokens of such a call (default: `input`)")
+    long_output: Price | None = Field(None, description="output tokens of such a call (default: `output`)")
+    long_cached_input: Price | None = Field(
+        None, description="cached input tokens of such a call (default: `long_input`)"
     )
 
 
@@ -181,6 +200,7 @@ class Settings(BaseSettings):
     quotas: dict[str, QuotaSettings] = Field({}, description="fleet-wide limits by model")
     queues: dict[str, QuotaSettings] = Field({}, description="fleet-wide limits by queue")
     operations: dict[str, OperationSettings] = Field({}, description="settings by operation")
+    prices: dict[str, PriceSettings] = Field({}, description="prices by model, over the built-in ones")
 
     @field_validator("file_roots", mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from typing import get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from batchq.settings import OperationSettings, QuotaSettings, Settings, variable_of
+from batchq.settings import OperationSettings, PriceSettings, QuotaSettings, Settings, variable_of
 
 HEAD = """\
 # Settings
@@ -50,6 +50,12 @@ SECTIONS: tuple[tuple[str, str, str, type[BaseModel]], ...] = (
         QuotaSettings,
     ),
     ("operations.OPERATION", "How an operation is run", "operations", OperationSettings),
+    (
+        'prices."MODEL"',
+        "What a model's calls cost, over the built-in price or for a model without one; USD a million tokens",
+        "prices",
+        PriceSettings,
+    ),
 )
 
 
@@ -77,6 +83,8 @@ def _row(name: str, field: FieldInfo, path: tuple[str, ...]) -> str:
 
 
 def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "to be given"
     value = field.get_default(call_default_factory=False)
     if value is None or value == () or value == {}:
         return "none"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from batchq import embedded
-from batchq.core.pricing import TABLE
+from batchq.core.pricing import TABLE, Price, Prices
 from batchq.dispatch import Dispatcher, make_app
 from batchq.errors import ConfigurationError
 from batchq.flow.walk import Walk
@@ -134,6 +134,23 @@ def new_incarnation() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
+def prices(settings: Settings) -> Prices:
+    """The built-in prices, and over them those of the settings."""
+    own = {
+        model: Price(
+            one.input,
+            one.output,
+            one.long_from,
+            one.input if one.long_input is None else one.long_input,
+            one.output if one.long_output is None else one.long_output,
+            one.cached_input,
+            one.long_cached_input,
+        )
+        for model, one in settings.prices.items()
+    }
+    return {**TABLE, **own}
+
+
 def build_walk(settings: Settings, *, slots: int, project: str = "", incarnation: str | None = None) -> Walk:
     """Everything the steps of the walk need, for one process of `slots` items at once."""
     store = database(settings)
@@ -153,7 +170,7 @@ def build_walk(settings: Settings, *, slots: int, project: str = "", incarnation
         upkeep=Upkeep(store),
         dispatcher=Dispatcher(make_app(settings), settings),
         operation=registry.get,
-        prices=TABLE,
+        prices=prices(settings),
         warm=warm_provider,
         incarnation=incarnation or new_incarnation(),
         project=project,

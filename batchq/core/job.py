@@ -58,7 +58,12 @@ class JobRecord:
     repeated: int
     input_tokens: int
     output_tokens: int
-    cost_usd: float | None
+    cached_tokens: int  # of the input tokens
+    cost_usd: float | None  # None: no price is known
+    wasted_tokens: (
+        int  # of attempts in vain: answers that were no good, and calls lost in a crash (as many as usual)
+    )
+    wasted_usd: float | None  # the same in money
     latency_ms: JsonObject  # {"p50", "p95", "max"}; empty before the first answer
     slowest: tuple[Slow, ...]
     errors: dict[str, int]  # by kind
@@ -127,6 +132,7 @@ _DIGITS = {
     "eta": 1,
     "pace": 6,
     "cost_usd": 9,
+    "wasted_usd": 9,
 }  # beyond them is the noise of floats
 
 

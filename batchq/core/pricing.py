@@ -1,16 +1,15 @@
 """What calls cost: a dated table of list prices, and the sum for a model and its usage.
 
-The figures are Google's list prices for ordinary calls of the Developer API, in US dollars a million tokens.
-They are an estimate for reports, never a bill: discounts, batch, flex and grounding are not in them, and
-cached tokens count at the full input price (their discount differs by model and storage is billed apart),
-so the sum errs on the high side.
+The figures are Google's list prices for ordinary calls of the Developer API with text, in US dollars a million
+tokens. They are an estimate, never a bill: discounts, batch, flex, grounding and the storage of caches are not in
+them. Users replace a model's prices, or add a model's, in batchq.toml.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from batchq.core.records import Usage
@@ -22,7 +21,8 @@ AS_OF = "2026-11"  # the month in which TABLE was read off Google's price pages
 class Price:
     """US dollars a million tokens. Over `long_from` prompt tokens the whole call is at the `long_` prices.
 
-    `output_usd` also holds for thoughts. `long_from` None: one price at any length.
+    `output_usd` also holds for thoughts. `long_from` None: one price at any length. Cached tokens without a price of
+    their own cost what others do.
     """
 
     input_usd: float
@@ -30,29 +30,55 @@ class Price:
     long_from: int | None = None  # prompt tokens of one call
     long_input_usd: float = 0.0
     long_output_usd: float = 0.0
+    cached_usd: float | None = None
+    long_cached_usd: float | None = None
+
+    def of_length(self, input_tokens: int) -> tuple[float, float, float]:
+        """Input, output and cached input of a call with so long a prompt."""
+        if self.long_from is not None and input_tokens > self.long_from:
+            prices = self.long_input_usd, self.long_output_usd, self.long_cached_usd
+        else:
+            prices = self.input_usd, self.output_usd, self.cached_usd
+        input_usd, output_usd, cached_usd = prices
+        return input_usd, output_usd, input_usd if cached_usd is None else cached_usd
 
     def cost(self, usage: Usage) -> float:
         """Dollars for one call; the sum of several calls would be judged by the wrong length."""
-        input_usd, output_usd = self.input_usd, self.output_usd
-        if self.long_from is not None and usage.input_tokens > self.long_from:
-            input_usd, output_usd = self.long_input_usd, self.long_output_usd
-        return (usage.input_tokens * input_usd + usage.output_tokens * output_usd) / 1_000_000
+        input_usd, output_usd, cached_usd = self.of_length(usage.input_tokens)
+        cached = min(usage.cached_tokens, usage.input_tokens)
+        sums = (
+            (usage.input_tokens - cached) * input_usd,
+            cached * cached_usd,
+            usage.output_tokens * output_usd,
+        )
+        return sum(sums) / 1_000_000
 
 
 Prices = Mapping[str, Price]  # by model name, without "models/"
 
+CACHED_SHARE = 0.1  # of the input price, for tokens that a model of 2.5 or later finds in its cache
+
+
+def _cached(price: Price) -> Price:
+    return replace(
+        price,
+        cached_usd=price.input_usd * CACHED_SHARE,
+        long_cached_usd=price.long_input_usd * CACHED_SHARE,
+    )
+
+
 TABLE: Prices = MappingProxyType(
     {
-        "gemini-2.5-flash-lite": Price(0.10, 0.40),
-        "gemini-2.5-flash": Price(0.30, 2.50),
-        "gemini-2.5-pro": Price(1.25, 10.00, 200_000, 2.50, 15.00),
-        "gemini-3.1-flash-lite": Price(0.25, 1.50),
-        "gemini-3.5-flash-lite": Price(0.30, 2.50),
-        "gemini-3.5-flash": Price(1.50, 9.00),
-        "gemini-3.6-flash": Price(0.75, 3.75),
-        "gemini-3.7-flash": Price(0.75, 3.75),
-        "gemini-3.8-flash": Price(0.75, 3.75),
-        "gemini-3.1-pro-preview": Price(2.00, 12.00, 200_000, 4.00, 18.00),
+        "gemini-2.5-flash-lite": _cached(Price(0.10, 0.40)),
+        "gemini-2.5-flash": _cached(Price(0.30, 2.50)),
+        "gemini-2.5-pro": _cached(Price(1.25, 10.00, 200_000, 2.50, 15.00)),
+        "gemini-3.1-flash-lite": _cached(Price(0.25, 1.50)),
+        "gemini-3.5-flash-lite": _cached(Price(0.30, 2.50)),
+        "gemini-3.5-flash": _cached(Price(1.50, 9.00)),
+        "gemini-3.6-flash": _cached(Price(0.75, 3.75)),
+        "gemini-3.7-flash": _cached(Price(0.75, 3.75)),
+        "gemini-3.8-flash": _cached(Price(0.75, 3.75)),
+        "gemini-3.1-pro-preview": _cached(Price(2.00, 12.00, 200_000, 4.00, 18.00)),
         "gemini-embedding-001": Price(0.15, 0.0),
         "gemini-embedding-2": Price(0.20, 0.0),
     }

@@ -87,6 +87,9 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
         )
 
+    def wire(self) -> list[int]:
+        return [self.input_tokens, self.output_tokens, self.cached_tokens]
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -115,13 +118,16 @@ class Attempt:
     at_ms: int  # Unix time
     duration_ms: int
     error: ErrorInfo
+    usage: Usage = Usage()  # of an answer that was no good
 
     def wire(self) -> list[Any]:
-        return [self.at_ms, self.duration_ms, self.error.code, self.error.status, self.error.message]
+        raw: list[Any] = [self.at_ms, self.duration_ms, *self.error.wire().values()]
+        return raw if self.usage == Usage() else [*raw, self.usage.wire()]
 
     @classmethod
     def from_wire(cls, raw: list[Any]) -> Attempt:
-        return cls(int(raw[0]), int(raw[1]), ErrorInfo(int(raw[2]), str(raw[3]), str(raw[4])))
+        error = ErrorInfo(int(raw[2]), str(raw[3]), str(raw[4]))
+        return cls(int(raw[0]), int(raw[1]), error, Usage(*raw[5]) if len(raw) > 5 else Usage())
 
     @property
     def is_redrive(self) -> bool:
@@ -153,8 +159,8 @@ class Outcome:
     waited_ms: int = 0  # for permits and rate limits, in all
     rate_limited: int = 0  # refusals for rate, not counted as attempts
     model: str | None = None
-    usage: Usage = field(default_factory=Usage)  # of every answered attempt
-    cost_usd: float | None = None  # None: no price is known for the model
+    usage: Usage = field(default_factory=Usage)  # of every answered attempt since the last redrive
+    cost_usd: float | None = None  # of the same; None: no price is known for the model
     structured: bool = False  # the text is JSON that fits the job's schema
     history: tuple[Attempt, ...] = ()
 
@@ -165,7 +171,7 @@ class Outcome:
         if self.error is not None:
             raw["e"] = self.error.wire()
         if self.usage != Usage():
-            raw["u"] = [self.usage.input_tokens, self.usage.output_tokens, self.usage.cached_tokens]
+            raw["u"] = self.usage.wire()
         if self.history:
             raw["h"] = [attempt.wire() for attempt in self.history]
         for key, value in (

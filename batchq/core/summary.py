@@ -37,8 +37,10 @@ def report(record: JobRecord, examples: Mapping[str, Example] | None = None) -> 
     if record.requests:
         rows.append(("calls", _calls(record)))
     if record.input_tokens or record.output_tokens:
-        rows.append(("tokens", f"{record.input_tokens:,} in, {record.output_tokens:,} out"))
+        rows.append(("tokens", _tokens(record)))
         rows.append(("cost", _cost(record)))
+    if record.wasted_tokens:
+        rows.append(("waste", _waste(record)))
     if record.slowest:
         rows.append(("slowest", _slowest(record)))
     known = examples or {}
@@ -141,10 +143,20 @@ def _calls(record: JobRecord) -> str:
     return ", ".join(parts)
 
 
+def _tokens(record: JobRecord) -> str:
+    cached = f" ({record.cached_tokens:,} of it cached)" if record.cached_tokens else ""
+    return f"{record.input_tokens:,} in{cached}, {record.output_tokens:,} out"
+
+
+def _waste(record: JobRecord) -> str:
+    price = f", {money(record.wasted_usd)}" if record.wasted_usd is not None else ""
+    return f"{record.wasted_tokens:,} tokens{price}, for failed and repeated attempts"
+
+
 def _cost(record: JobRecord) -> str:
     if record.cost_usd is None:
         return f"no price is known for {one_line(record.model or 'this model', 80)}"
-    return f"{money(record.cost_usd)} (list prices of {AS_OF}; an estimate)"
+    return f"{money(record.cost_usd)} (list prices of {AS_OF} or your own; an estimate)"
 
 
 def _slowest(record: JobRecord) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from batchq.core import retry
 from batchq.core.lifecycle import ItemState
 from batchq.core.pricing import cost_usd
@@ -22,8 +24,7 @@ def success(task: Task, walk: Walk, asked: Asked, answer: Answer) -> Outcome:
         waited_ms=task.lease.waited_ms + task.permit.waited_ms,
         rate_limited=task.lease.limited,
         model=model,
-        usage=answer.usage,
-        cost_usd=cost_of(walk, task.lane.model, answer.usage),
+        **_paid(walk, task, answer.usage),
         structured=answer.data is not None and "candidates" in answer.response,
         history=task.lease.history,
     )
@@ -40,8 +41,7 @@ def failure(task: Task, walk: Walk, asked: Asked, decision: retry.GiveUp) -> Out
         waited_ms=task.lease.waited_ms + task.permit.waited_ms,
         rate_limited=task.lease.limited + (decision.status == "RATE_LIMITED"),
         model=task.lane.model,
-        usage=asked.usage,
-        cost_usd=cost_of(walk, task.lane.model, asked.usage),
+        **_paid(walk, task, asked.usage),
         history=(*task.lease.history, attempt_of(asked)),
     )
 
@@ -49,7 +49,20 @@ def failure(task: Task, walk: Walk, asked: Asked, decision: retry.GiveUp) -> Out
 def attempt_of(asked: Asked) -> Attempt:
     assert asked.error is not None
     error = ErrorInfo(asked.error.code, asked.error.kind, asked.error.message[:MESSAGE_LIMIT])
-    return Attempt(asked.began_ms, asked.duration_ms, error)
+    return Attempt(asked.began_ms, asked.duration_ms, error, asked.usage)
+
+
+class _Paid(TypedDict):
+    usage: Usage
+    cost_usd: float | None
+
+
+def _paid(walk: Walk, task: Task, last: Usage) -> _Paid:
+    """What an item came to: its last call, and those before it that were answered in vain. Each is priced apart, by
+    its own length."""
+    answered = [last, *(attempt.usage for attempt in task.lease.history)]
+    costs = [cost for usage in answered if (cost := cost_of(walk, task.lane.model, usage)) is not None]
+    return {"usage": sum(answered, Usage()), "cost_usd": sum(costs) if costs else None}
 
 
 def cost_of(walk: Walk, model: str | None, usage: Usage) -> float | None:

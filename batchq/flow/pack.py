@@ -311,7 +311,7 @@ class _Run:
     def _settle(self, ended: Sequence[tuple[Task, Asked, Outcome]]) -> None:
         if not ended:
             return
-        requests = [settle_request(task, asked, outcome) for task, asked, outcome in ended]
+        requests = [settle_request(task, self._walk, asked, outcome) for task, asked, outcome in ended]
         answers = self._ledger.settle_pack(requests)
         for (task, _, outcome), request, answer in zip(ended, requests, answers, strict=True):
             if answer.answer == "ok":

@@ -179,7 +179,7 @@ def _run(task: Task, walk: Walk) -> SendAgain | None:
 
 
 def _settle(task: Task, walk: Walk, asked: Asked, outcome: Outcome) -> None:
-    request = settle_request(task, asked, outcome)
+    request = settle_request(task, walk, asked, outcome)
     settled = task.ledger.settle(request)
     if settled.answer == "ok":
         log_settled(task, walk, outcome, request.bucket)

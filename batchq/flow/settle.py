@@ -73,7 +73,7 @@ def release_request(
     )
 
 
-def settle_request(task: Task, asked: Asked, outcome: Outcome) -> SettleRequest:
+def settle_request(task: Task, walk: Walk, asked: Asked, outcome: Outcome) -> SettleRequest:
     return SettleRequest(
         position=task.lease.position,
         nonce=task.lease.nonce,
@@ -81,8 +81,8 @@ def settle_request(task: Task, asked: Asked, outcome: Outcome) -> SettleRequest:
         outcome=pack_outcome(outcome),
         bucket=latency.bucket_of(asked.duration_ms) if asked.called else None,
         duration_ms=asked.duration_ms,
-        usage=outcome.usage,
-        cost_usd=outcome.cost_usd,
+        usage=asked.usage,
+        cost_usd=cost_of(walk, task.lane.model, asked.usage),
         kind=outcome.error.status if outcome.error is not None else "",
     )
 

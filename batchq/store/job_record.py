@@ -158,7 +158,10 @@ def record_of(
         left = number("pending") + number("processing")
         eta = eta_s(left, pace.per_hour if pace else 0, number("allowed"), wait_s)
     lanes = lanes_of(raw)
-    cost = number("cost_nano") / 1e9
+    tokens, cost = number("input_tokens") + number("output_tokens"), number("cost_nano") / 1e9
+    priced = bool(cost) or not number("input_tokens")
+    # a call that a crash cut off was paid as well; nobody saw its answer, so it counts as much as others on average
+    lost = number("repeated") / max(1, number("requests") - number("repeated"))
     return JobRecord(
         id=job_id,
         state=state,
@@ -184,7 +187,10 @@ def record_of(
         repeated=number("repeated"),
         input_tokens=number("input_tokens"),
         output_tokens=number("output_tokens"),
-        cost_usd=cost if cost or not number("input_tokens") else None,
+        cached_tokens=number("cached_tokens"),
+        cost_usd=cost if priced else None,
+        wasted_tokens=number("wasted_tokens") + round(lost * tokens),
+        wasted_usd=number("wasted_nano") / 1e9 + lost * cost if priced else None,
         latency_ms=percentiles(buckets, number("lat_max")),
         slowest=tuple(Slow("", position, ms) for position, ms in slow.items()),
         errors={name[4:]: int(n) for name, n in raw.items() if name.startswith("err:") and int(n) > 0},

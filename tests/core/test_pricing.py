@@ -73,9 +73,18 @@ def test_another_table_replaces_the_prices() -> None:
     assert cost_usd("gemini-2.5-pro", MILLION, mine) is None
 
 
-def test_cached_tokens_are_part_of_the_input_and_are_not_counted_twice() -> None:
+def test_cached_tokens_are_part_of_the_input_and_cost_a_tenth_of_it() -> None:
     usage = Usage(input_tokens=1_000_000, output_tokens=0, cached_tokens=900_000)
-    assert cost_usd("gemini-2.5-flash-lite", usage) == pytest.approx(0.10)
+    assert cost_usd("gemini-2.5-flash-lite", usage) == pytest.approx(0.01 + 0.009)
+    assert cost_usd("gemini-2.5-pro", usage) == pytest.approx(
+        0.25 + 0.225
+    )  # the whole call at the long price
+
+
+def test_cached_tokens_without_a_price_of_their_own_cost_what_others_do() -> None:
+    usage = Usage(input_tokens=1_000_000, output_tokens=0, cached_tokens=900_000)
+    assert cost_usd("house", usage, {"house": Price(2.0, 1.0)}) == pytest.approx(2.0)
+    assert cost_usd("house", usage, {"house": Price(2.0, 1.0, cached_usd=0.0)}) == pytest.approx(0.2)
 
 
 def test_the_table_says_when_it_was_read() -> None:

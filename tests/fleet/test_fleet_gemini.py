@@ -78,6 +78,16 @@ def test_answers_fit_the_schema_and_one_that_never_does_fails(
     assert (record.succeeded, record.failed, record.errors) == (21, 1, {"SCHEMA_MISMATCH": 1})
     assert all(set(result.data) == {"topic", "score"} for result in results.values() if result.error is None)
     assert (results["once"].attempts, results["never"].attempts) == (2, 2)
+    outcomes = [results[name].outcome for name in ("once", "never")]
+    paid = sum(outcome.usage.input_tokens + outcome.usage.output_tokens for outcome in outcomes)
+    answered = results["once"].response
+    assert answered is not None
+    in_vain = paid - answered["usageMetadata"]["totalTokenCount"]  # one answer of four was good
+    assert record.wasted_tokens == in_vain > 0
+    assert record.cost_usd == pytest.approx(
+        sum(result.outcome.cost_usd or 0 for result in results.values()), rel=1e-6
+    )
+    assert 0 < record.wasted_usd < record.cost_usd
 
 
 def test_vertex_ai_answers_the_same(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from batchq import wiring
+from batchq.core.pricing import TABLE, Price
 from batchq.errors import ConfigurationError
 from batchq.settings import UnknownVariable, load
 from batchq.settings_doc import document
@@ -45,6 +47,17 @@ def test_tables_of_the_file_and_variables_with_levels_meet(
     assert settings.quotas["gemini-2.5-flash-lite"].requests_per_minute == 4000
     assert (settings.operation("generate").timeout_s, settings.operation("generate").max_attempts) == (60, 2)
     assert settings.operation("extract").timeout_s == 120
+
+
+def test_prices_of_the_file_replace_a_built_in_one_and_add_others(toml: Path) -> None:
+    toml.write_text(
+        '[prices."gemini-2.5-flash"]\ninput = 1\noutput = 2\ncached_input = 0.5\n'
+        "[prices.house]\ninput = 3\nlong_from = 1000\nlong_output = 8\n"
+    )
+    prices = wiring.prices(load())
+    assert prices["gemini-2.5-flash"] == Price(1, 2, long_input_usd=1, long_output_usd=2, cached_usd=0.5)
+    assert prices["house"].of_length(1_001) == (3, 8, 3)
+    assert prices["gemini-2.5-pro"] is TABLE["gemini-2.5-pro"]
 
 
 def test_lists_are_split_as_shells_write_them(monkeypatch: pytest.MonkeyPatch) -> None:

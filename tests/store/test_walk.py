@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from store_world import PERIOD_MS, START_MS, UNDELIVERED_MS, World
+from store_world import LEASE_MS, PERIOD_MS, START_MS, UNDELIVERED_MS, World
 
 from batchq.core.latency import bucket_of
 from batchq.core.lifecycle import HoldCause, ItemByte, JobState
@@ -237,6 +237,20 @@ def test_usage_of_refused_attempts_is_counted_too(world: World) -> None:
     record = world.record
     assert (record.input_tokens, record.output_tokens, record.cost_usd) == (110, 25, 0.75)
     assert (record.requests, record.retries) == (2, 1)
+    assert (record.cached_tokens, record.wasted_tokens, record.wasted_usd) == (2, 120, 0.25)
+
+
+def test_what_was_paid_for_items_that_failed_and_calls_that_were_lost_is_waste(world: World) -> None:
+    world.store([(0, range(3))])
+    take = world.take()
+    leases = world.leases(take)
+    world.settle(leases[0])
+    world.settle(leases[1], byte=ItemByte.DEAD_LETTER)
+    assert (world.record.wasted_tokens, world.record.wasted_usd) == (15, 0.5)
+    world.go_on(LEASE_MS + 5_000)
+    assert world.heal().lost_calls == 1
+    assert (world.record.repeated, world.record.cost_usd) == (1, 1.0)  # nobody saw its answer, nor its price
+    assert (world.record.wasted_tokens, world.record.wasted_usd) == (15 + 15, 0.5 + 0.5)
 
 
 def test_an_answer_without_a_call_has_no_latency_and_is_no_request(world: World) -> None:

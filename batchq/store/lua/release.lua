@@ -43,7 +43,8 @@ local FIRST, WIDTH = 7, 11
 local record = redis.call("HMGET", job, "holds", "cancel", "fatal_row")
 local holds, cancelled, fatal_row = record[1] or "", record[2], tonumber(record[3] or 0)
 local tally, replies, ticket = tally_new(), {}, nil
-local counters = { retries = 0, rate_limited = 0, requests = 0, input_tokens = 0, output_tokens = 0, cached_tokens = 0, cost_nano = 0 }
+local counters = { retries = 0, rate_limited = 0, requests = 0, input_tokens = 0, output_tokens = 0, cached_tokens = 0,
+  cost_nano = 0, wasted_tokens = 0, wasted_nano = 0 }
 
 for at = FIRST, #ARGV, WIDTH do
   local pos, nonce, delay, kind = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
@@ -56,6 +57,8 @@ for at = FIRST, #ARGV, WIDTH do
     counters.output_tokens = counters.output_tokens + tonumber(ARGV[at + 8])
     counters.cached_tokens = counters.cached_tokens + tonumber(ARGV[at + 9])
     counters.cost_nano = counters.cost_nano + tonumber(ARGV[at + 10])
+    counters.wasted_tokens = counters.wasted_tokens + tonumber(ARGV[at + 7]) + tonumber(ARGV[at + 8])
+    counters.wasted_nano = counters.wasted_nano + tonumber(ARGV[at + 10])
     if kind ~= "retry" and entry.begun == "1" then entry.attempts = entry.attempts - 1 end
     if kind == "unused" and entry.begun == "1" then counters.requests = counters.requests - 1 end
     if kind == "retry" then counters.retries = counters.retries + 1 end

@@ -59,6 +59,10 @@ for n, pos in ipairs(positions) do
     count("output_tokens", tonumber(ARGV[at + 7]))
     count("cached_tokens", tonumber(ARGV[at + 8]))
     count("cost_nano", tonumber(ARGV[at + 9]))
+    if byte ~= "S" then
+      count("wasted_tokens", tonumber(ARGV[at + 6]) + tonumber(ARGV[at + 7]))
+      count("wasted_nano", tonumber(ARGV[at + 9]))
+    end
     if kind ~= "" then count("err:" .. kind, 1) end
     if bucket == "" and entry.begun == "1" then count("requests", -1) end
     if bucket ~= "" then
