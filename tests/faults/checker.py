@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from batchq.client import Job
+from batchq.core.job import JobRecord
 from batchq.core.lifecycle import ENDED, ItemState
-from batchq.core.records import JobRecord, Result
+from batchq.core.records import Result
 from faults.figures import Figures
 
 if TYPE_CHECKING:
