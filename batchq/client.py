@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Unpack
+from typing import Any, Protocol, Unpack
 
 from batchq import wiring
 from batchq.core.forks import whole_before_fork
@@ -36,6 +36,17 @@ from batchq.wiring import Place
 POLL_S = (0.05, 1.0)  # while waiting: short at first, for small jobs
 LONELY_S = 2.0  # of waiting before a look at who consumes the queues
 PERSON = "person"
+
+
+class PydanticModel(Protocol):
+    """What is asked of a Pydantic model, which need not be imported for it."""
+
+    @classmethod
+    def model_json_schema(cls) -> dict[str, Any]:
+        """Its JSON Schema."""
+
+
+Schema = Mapping[str, Any] | type[PydanticModel]
 
 
 class Job:
@@ -114,7 +125,7 @@ class Client:
         operation: str = "generate",
         model: str | None = None,
         prompt: str | None = None,
-        schema: Mapping[str, Any] | None = None,
+        schema: Schema | None = None,
         options: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         job_id: str | None = None,
@@ -136,9 +147,10 @@ class Client:
         An item is an `Item`, a dict (the batchq JSONL shape), an `(id, prompt)` pair or a prompt. `deadline` is
         Unix seconds; `webhook` an https address that hears of the job's pauses and its end; `prompt` a template for dict rows, or the instruction that goes with each file or text.
         Repeating a call with its idempotency key gives the same job. With `preflight`, model and key are asked
-        first where this process has a key. Raises InputError, Conflict, NotEnoughMemory, StoreUnavailable,
+        first where this process has a key. `schema` is a JSON Schema or a Pydantic model. Raises InputError, Conflict, NotEnoughMemory, StoreUnavailable,
         Fatal; nothing is stored then.
         """
+        schema = _as_json_schema(schema)
         check_arguments(
             {
                 "operation": operation,
@@ -323,6 +335,15 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _as_json_schema(schema: Schema | None) -> Mapping[str, Any] | None:
+    if isinstance(schema, type):
+        if not hasattr(schema, "model_json_schema"):
+            raise InputError(f"schema {schema.__name__} is no Pydantic model: give one, or a JSON Schema")
+        made: Mapping[str, Any] = schema.model_json_schema()
+        return made
+    return schema
 
 
 class _Lonely:

@@ -7,6 +7,7 @@ remains (languages, templates, overhead) is a ratio learnt for each operation an
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 import threading
@@ -16,12 +17,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from batchq.core import audio
+
 BYTES_A_TOKEN = 4
 TILE_TOKENS = 258
 SMALL_SIDE = 384
 TILE_SIDE = 768
 AUDIO_TOKENS_A_SECOND = 32
-AUDIO_BYTES_A_SECOND = 4_000  # of a low bit rate, so that the guess is high
+AUDIO_BYTES_A_SECOND = 4_000  # of a low bit rate, so that the guess is high where the file does not tell
 UNREAD_IMAGE_TILES = 4  # of an image whose size is not at the place we look at
 OVERHEAD = 8  # roles, separators
 
@@ -64,9 +67,20 @@ def of_file(data: bytes, kind: str | None) -> int:
     if kind == "application/pdf":
         return TILE_TOKENS * max(1, len(_PDF_PAGE.findall(data)))
     if kind.startswith("audio/"):
-        return AUDIO_TOKENS_A_SECOND * (1 + len(data) // AUDIO_BYTES_A_SECOND)
+        return of_audio(data, kind)
     size = image_size(data)
     return TILE_TOKENS * (tiles(*size) if size else UNREAD_IMAGE_TILES)
+
+
+def of_audio(data: bytes, kind: str) -> int:
+    """By its length in seconds, as its own headers tell it."""
+    try:
+        length_s = audio.seconds(data, kind)
+    except ValueError:
+        length_s = None
+    if length_s is None:
+        length_s = len(data) / AUDIO_BYTES_A_SECOND
+    return AUDIO_TOKENS_A_SECOND * max(1, math.ceil(length_s))
 
 
 def tiles(width: int, height: int) -> int:

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+from batchq.core.tokens import of_audio
 from batchq.emulator.answers import text_tokens
 from batchq.emulator.refusals import Refusal, invalid, unknown_field
 from batchq.emulator.wire_fields import CONTENT_FIELDS, PART_DATA, PART_FIELDS, SCHEMA_FIELDS, SNAKE_OF
 
 IMAGE_TOKENS = 258  # a tile; each image is counted as one
 PAGE_TOKENS = 258
-AUDIO_TOKENS_S = 32
-AUDIO_BYTES_S = 16_000  # a guess: 128 kbit/s
+VIDEO_TOKENS_S = 32
+VIDEO_BYTES_S = 16_000  # a guess
 
 IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
 READ = frozenset(
@@ -164,9 +165,10 @@ class Reader:
             if b"%PDF-" not in data[:1024]:
                 self.complain(invalid("The document has no pages."))
             into.add("DOCUMENT", PAGE_TOKENS * max(1, pages))
-        elif kind.startswith(("audio/", "video/")):
-            seconds = max(1, len(data) // AUDIO_BYTES_S)
-            into.add(kind.partition("/")[0].upper(), AUDIO_TOKENS_S * seconds)
+        elif kind.startswith("audio/"):
+            into.add("AUDIO", of_audio(data, kind))
+        elif kind.startswith("video/"):
+            into.add("VIDEO", VIDEO_TOKENS_S * max(1, len(data) // VIDEO_BYTES_S))
         elif kind in READ:
             into.add("TEXT", text_tokens(len(data)))
         else:

@@ -17,6 +17,7 @@ from batchq.flow.seen_ids import SeenIds
 from batchq.flow.submission import Submission
 from batchq.flow.walk import Walk
 from batchq.formats import files, row_id
+from batchq.operations.base import Blob
 from batchq.store import codec
 from batchq.store.job_record import Lane
 from batchq.store.jobs import Memory
@@ -161,21 +162,30 @@ class ShardWriter:
             return _kept(item.input), item.problem
         stored = dict(item.input)
         if "file" in stored:
-            ref = self._file(stored["file"])
+            ref = self._file(stored["file"], shard.lane.operation)
             if isinstance(ref, ErrorInfo):
                 return _kept(item.input), ref
             stored["file"] = ref.wire()
         message = self._walk.operation(shard.lane.operation).check(stored, shard.lane.model)
         return stored, ErrorInfo(0, "INVALID_INPUT", message) if message is not None else None
 
-    def _file(self, raw: object) -> FileRef | ErrorInfo:
+    def _file(self, raw: object, operation: str) -> FileRef | ErrorInfo:
         if not isinstance(raw, Mapping) or "path" not in raw:
             return ErrorInfo(0, "WRONG_TYPE", "file must be a path")
         if "sha256" in raw:
             return FileRef.from_wire(raw)
         path = str(raw["path"])
         ref = files.inspect(path, str(raw.get("name", path)))
-        if isinstance(ref, ErrorInfo) or self.submission.files == "path":
+        if isinstance(ref, ErrorInfo):
+            return ref
+        try:
+            data = files.load(ref, ["/"])
+        except BatchqError as exc:
+            return ErrorInfo(0, "FILE_UNREADABLE", str(exc))
+        problem = self._walk.operation(operation).check_file(Blob(ref.name, data))
+        if problem is not None:
+            return ErrorInfo(0, "FILE_UNREADABLE", problem)
+        if self.submission.files == "path":
             return ref
         if ref.sha256 not in self._files:
             self._file_bytes += ref.size
@@ -185,10 +195,6 @@ class ShardWriter:
                     "folder a file root of the workers (BATCHQ_FILE_ROOTS) and use --files path"
                 )
             if self._store:
-                try:
-                    data = files.load(ref, ["/"])
-                except BatchqError as exc:
-                    return ErrorInfo(0, "FILE_UNREADABLE", str(exc))
                 with self._within_memory(len(data)):
                     self._walk.submissions.put_file(self._job_id, self._nonce, ref.sha256, data)
             self._files.add(ref.sha256)

@@ -48,6 +48,9 @@ class Operation(Protocol):
         Called at submit; no I/O. A file has been checked by then (`input["file"]` is a FileRef's wire form).
         """
 
+    def check_file(self, blob: Blob) -> str | None:
+        """Say what is wrong with an item's file, by its bytes, or None. Called at submit, before `check`."""
+
     def check_job(self, options: Mapping[str, Any], schema: Mapping[str, Any] | None) -> str | None:
         """Say what is wrong with the job's options and schema, or None."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from batchq.core.packs import shares
 from batchq.core.records import Answer, JsonObject, Usage
 from batchq.errors import Unavailable, Unsendable
-from batchq.operations.base import Call
+from batchq.operations.base import Blob, Call
 from batchq.operations.texts import bad_text
 from batchq.providers.base import Provider, TextsToEmbed, snake
 
@@ -53,6 +53,9 @@ class Embed:
         if unknown:
             return f"unknown field {unknown[0]!r}: an input of embed has text, and {DIMENSIONS} if it is to"
         return bad_text(input[kinds[0]], kinds[0]) or _bad_dimensions(input.get(DIMENSIONS), DIMENSIONS)
+
+    def check_file(self, blob: Blob) -> str | None:  # noqa: ARG002
+        return None
 
     def check_job(self, options: Mapping[str, Any], schema: Mapping[str, Any] | None) -> str | None:
         if schema is not None:

@@ -7,9 +7,9 @@ from typing import Any
 
 from batchq.core.records import Answer, JsonObject
 from batchq.errors import Fatal, ProviderError, Rejected, Unavailable, Unsendable
+from batchq.operations import media
 from batchq.operations.answers import answer_of, parsed
-from batchq.operations.base import Call
-from batchq.operations.media import parts_of
+from batchq.operations.base import Blob, Call
 from batchq.operations.options import PROMPT, check_options, check_ranges, split
 from batchq.operations.schemas import check_schema, misfit
 from batchq.operations.texts import bad_text
@@ -47,6 +47,13 @@ class Generate:
         if problem is None and kinds[0] == "request":
             problem = _other_model(input["request"], model or MODEL)
         return problem
+
+    def check_file(self, blob: Blob) -> str | None:
+        try:
+            media.check(blob)
+        except Unsendable as exc:
+            return str(exc)
+        return None
 
     def check_job(self, options: Mapping[str, Any], schema: Mapping[str, Any] | None) -> str | None:
         problem = check_options(options)
@@ -93,7 +100,7 @@ class Generate:
             return _of_messages(input["messages"])
         instruction = input.get(PROMPT) or prompt
         if call.blob is not None:
-            return [_user(*parts_of(call.blob), *_said(instruction))], {}
+            return [_user(*media.parts_of(call.blob), *_said(instruction))], {}
         if "text" in input:
             return [_user(*_said(instruction), {"text": input["text"]})], {}
         if "file" in input:

@@ -9,7 +9,7 @@ from typing import Any
 
 from batchq.core.records import Answer, Json
 from batchq.errors import ConfigurationError, ProviderError, Rejected, Unavailable
-from batchq.operations.base import Call
+from batchq.operations.base import Blob, Call
 
 Function = Callable[..., Any]
 Check = Callable[[Mapping[str, Any]], str | None]
@@ -43,6 +43,9 @@ class Own:
         model: str | None,  # noqa: ARG002
     ) -> str | None:
         return self._check(input) if self._check else None
+
+    def check_file(self, blob: Blob) -> str | None:  # noqa: ARG002
+        return None
 
     def check_job(
         self,

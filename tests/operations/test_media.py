@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -12,10 +14,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from batchq.core.audio import seconds
+from batchq.core.tokens import of_file
 from batchq.errors import Rejected
 from batchq.operations.base import Blob
-from batchq.operations.media import MOST_PAGES, media_type, parts_of
+from batchq.operations.media import check, media_type, parts_of
+from batchq.operations.pictures import MOST_PAGES
 
+PDFS = Path(__file__).parent / "pdfs"
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
@@ -31,21 +37,67 @@ def inline(part: dict[str, Any]) -> tuple[str, bytes]:
     return part["inlineData"]["mimeType"], part["inlineData"]["data"]
 
 
+def box(kind: bytes, *inside: bytes) -> bytes:
+    content = b"".join(inside)
+    return struct.pack(">I", 8 + len(content)) + kind + content
+
+
+def heic(width: int = 40, height: int = 30) -> bytes:
+    size = box(b"ispe", bytes(4), struct.pack(">II", width, height))
+    meta = box(b"meta", bytes(4), box(b"iprp", box(b"ipco", size)))
+    return box(b"ftyp", b"heic", bytes(4)) + meta + box(b"mdat", bytes(50))
+
+
+def wav(seconds: float = 1.0) -> bytes:
+    sound = bytes(int(16_000 * seconds))
+    form = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8_000, 16_000, 2, 16)
+    return (
+        b"RIFF"
+        + struct.pack("<I", 36 + len(sound))
+        + b"WAVE"
+        + form
+        + b"data"
+        + struct.pack("<I", len(sound))
+        + sound
+    )
+
+
+def ogg(seconds: int = 2) -> bytes:
+    head = b"OpusHead\x01\x01\x00\x00" + struct.pack("<I", 48_000) + bytes(3)
+
+    def page(granule: int, content: bytes) -> bytes:
+        return b"OggS\0\0" + struct.pack("<qIII", granule, 1, 0, 0) + bytes([1, len(content)]) + content
+
+    return page(0, head) + page(48_000 * seconds, bytes(100))
+
+
+def m4a(seconds: int = 3) -> bytes:
+    header = box(b"mvhd", bytes(12), struct.pack(">II", 1_000, 1_000 * seconds), bytes(80))
+    return box(b"ftyp", b"M4A ", bytes(4)) + box(b"moov", header) + box(b"mdat", bytes(60))
+
+
+MP3_FRAME = b"\xff\xfb\x90\x00" + bytes(413)  # 128 kbit/s at 44.1 kHz
+AAC_FRAME = b"\xff\xf1\x50\x40\x0c\x9f\xfc" + bytes(93)  # 100 bytes at 44.1 kHz
+FLAC = b"fLaC\0\0\0\x22" + bytes(10) + (44_100 << 44 | 88_200).to_bytes(8) + bytes(20)
+
+
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
         (drawn("PNG"), "image/png"),
         (drawn("JPEG"), "image/jpeg"),
         (drawn("WEBP"), "image/webp"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "image/heic"),
+        (heic(), "image/heic"),
         (b"%PDF-1.7\n1 0 obj\nstartxref\n9\n%%EOF\n", "application/pdf"),
         (b"\n  %PDF-1.4\n%%EOF", "application/pdf"),
         (drawn("JPEG", progressive=True) + b"what a camera appends", "image/jpeg"),
-        (b"ID3\x04\0\0\0\0\0\0\0\0", "audio/mp3"),
-        (b"\xff\xfb\x90\x00" + bytes(50), "audio/mp3"),
-        (b"RIFF\0\0\0\0WAVEfmt ", "audio/wav"),
-        (b"fLaC\0\0\0\x22", "audio/flac"),
-        (b"OggS\0\x02", "audio/ogg"),
+        (b"ID3\x04\0\0\0\0\0\5" + bytes(5) + MP3_FRAME, "audio/mp3"),
+        (MP3_FRAME * 2, "audio/mp3"),
+        (wav(), "audio/wav"),
+        (FLAC, "audio/flac"),
+        (ogg(), "audio/ogg"),
+        (m4a(), "audio/mp4"),
+        (AAC_FRAME * 3, "audio/aac"),
     ],
 )
 def test_what_gemini_reads_goes_as_it_is_under_the_type_of_its_content(data: bytes, kind: str) -> None:
@@ -141,13 +193,47 @@ def jpeg_bomb() -> bytes:
         (png_bomb(9_450), "9450 × 9450 pixels are more than 89,000,000: scale it down"),
         (jpeg_bomb(), "pixels are more than 89,000,000: scale it down"),
         (drawn("TIFF", *[RED] * (MOST_PAGES + 1)), "101 pages, more than 100"),
+        (heic()[:-20], "broken or cut off"),
+        (box(b"ftyp", b"heic", bytes(4)) + box(b"mdat", bytes(50)), "broken or cut off"),
+        (heic(60_000, 60_000), "60000 × 60000 pixels are more than 89,000,000"),
+        (wav()[:-20], "broken or cut off"),
+        (ogg()[:-20], "broken or cut off"),
+        (m4a()[:-20], "broken or cut off"),
+        (b"ID3\x04\0\0\0\0\0\0" + bytes(90), "no sound"),
+        (box(b"ftyp", b"M4A ", bytes(4)) + box(b"mdat", bytes(60)), "no sound"),
+        (FLAC[:20], "broken or cut off"),
+        ((PDFS / "aes-256-locked.pdf").read_bytes(), "locked with a password"),
     ],
 )
 def test_an_unreadable_file_fails_by_name(data: bytes, says: str) -> None:
     with pytest.raises(Rejected, match=r"^scans/7\.tif cannot be read: ") as caught:
         parts_of(Blob("scans/7.tif", data))
+    with pytest.raises(Rejected, match=re.escape(str(caught.value))):
+        check(Blob("scans/7.tif", data))  # at submission
     assert caught.value.kind == "FILE_UNREADABLE"
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "length_s"),
+    [
+        (wav(2.5), "audio/wav", 2.5),
+        (wav(2.5).replace(struct.pack("<I", 40_000), b"\xff\xff\xff\xff"), "audio/wav", 2.5),
+        (ogg(7), "audio/ogg", 7.0),
+        (m4a(9), "audio/mp4", 9.0),
+        (FLAC, "audio/flac", 2.0),
+        (MP3_FRAME * 100, "audio/mp3", 100 * 1152 / 44_100),
+        (MP3_FRAME * 5_000, "audio/mp3", 5_000 * 1152 / 44_100),
+        (MP3_FRAME[:36] + b"Xing\0\0\0\1\0\0\x03\xe8" + MP3_FRAME[48:], "audio/mp3", 1_000 * 1152 / 44_100),
+        (AAC_FRAME * 430, "audio/aac", 430 * 1024 / 44_100),
+    ],
+)
+def test_a_recording_has_32_tokens_a_second_as_its_headers_tell(
+    data: bytes, kind: str, length_s: float
+) -> None:
+    assert media_type(data) == kind
+    assert seconds(data, kind) == pytest.approx(length_s, rel=0.01)
+    assert of_file(data, kind) == 32 * math.ceil(seconds(data, kind) or 0)
 
 
 @pytest.mark.skipif("BATCHQ_TEST_DATA" not in os.environ, reason="real receipts: set BATCHQ_TEST_DATA")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from batchq import (
     Client,
@@ -29,12 +30,14 @@ from batchq.core.lifecycle import ItemState, JobState
 from batchq.embedded import EmbeddedServer
 from batchq.errors import Complaint
 from batchq.flow.heal import sweep
-from batchq.flow.submission import Submission
+from batchq.flow.submission import FilesMode, Submission
 from batchq.formats import InputSpec, read
 from batchq.formats.given import given_items
 from batchq.settings import Settings
 from batchq.store.database import Database
 from batchq.wiring import Place
+
+PDFS = Path(__file__).parents[1] / "operations" / "pdfs"
 
 
 @pytest.fixture
@@ -349,6 +352,43 @@ def test_files_go_as_bytes_once_each_or_by_path(client: Client, database: Databa
     assert database.command("HLEN", database.job_keys(by_path.id).files) == 0
     first = next(client.walk.outcomes.results(by_path.id, lanes=1))
     assert first.input["file"]["path"] == str(folder / "a.txt")  # type: ignore[index]
+
+
+@pytest.mark.parametrize("mode", ["inline", "path"])
+def test_a_file_that_cannot_be_sent_fails_at_submission_by_name(
+    client: Client, tmp_path: Path, mode: FilesMode
+) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    (folder / "a.txt").write_text("fine")
+    (folder / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n cut off")
+    (folder / "c.pdf").write_bytes((PDFS / "rc4-128-locked.pdf").read_bytes())
+    (folder / "d.txt").touch()
+    (folder / "e.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    job = client.submit(list(read(InputSpec(str(folder)))), files=mode)
+    bad = sorted(client.dead_letters(job_id=job.id), key=lambda letter: letter.id)
+    assert [(one.id, one.reason, one.attempts) for one in bad] == [
+        ("b.png", "FILE_UNREADABLE", 0),
+        ("c.pdf", "FILE_UNREADABLE", 0),
+        ("d.txt", "FILE_EMPTY", 0),
+        ("e.heic", "FILE_UNREADABLE", 0),
+    ]
+    assert all(one.id in one.error.message for one in bad)
+    assert "locked with a password" in bad[1].error.message
+    assert job.status().pending == 1
+    with pytest.raises(InputError, match="strict is set"):
+        client.submit(list(read(InputSpec(str(folder)))), files=mode, strict=True)
+
+
+def test_the_schema_may_be_a_pydantic_model(client: Client) -> None:
+    class Sort(BaseModel):
+        topic: str
+        urgent: bool | None = None
+
+    job = client.submit(["one"], schema=Sort)
+    assert client.walk.spec(job.id).schema == Sort.model_json_schema()
+    with pytest.raises(InputError, match="Client is no Pydantic model"):
+        client.submit(["one"], schema=Client)  # type: ignore[arg-type]
 
 
 def test_no_server_is_said_so_and_quickly() -> None:
