@@ -128,9 +128,9 @@ class AsyncJob:
         """Send nothing more until resume(). Raises NotFound, Conflict (it has ended)."""
         await self._client.pause(self.id, why)
 
-    async def resume(self) -> None:
-        """Lift every cause it is paused for."""
-        await self._client.resume(self.id)
+    async def resume(self, max_cost: float | None = None) -> None:
+        """Lift every cause it is paused for; with `max_cost` its cost limit is that, USD, from now on."""
+        await self._client.resume(self.id, max_cost)
 
 
 class AsyncQuotas:

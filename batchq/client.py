@@ -10,9 +10,9 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, Unpack
+from typing import Unpack
 
 from batchq import wiring
 from batchq.core.forks import whole_before_fork
@@ -25,7 +25,7 @@ from batchq.flow.cancel import cancel, delete
 from batchq.flow.quotas import Quotas
 from batchq.flow.redrive import Choice, Filters, dead_letters, purge, redrive
 from batchq.flow.status import completed, unserved_queues
-from batchq.flow.submission import ARGUMENTS, Accepted, FilesMode, Submission, check_arguments
+from batchq.flow.submission import Accepted, Submission, SubmitOptions, check_arguments, submission_of
 from batchq.flow.submit import submit
 from batchq.flow.walk import Walk
 from batchq.formats.given import Rows, given_items
@@ -36,17 +36,6 @@ from batchq.wiring import Place
 POLL_S = (0.05, 1.0)  # while waiting: short at first, for small jobs
 LONELY_S = 2.0  # of waiting before a look at who consumes the queues
 PERSON = "person"
-
-
-class PydanticModel(Protocol):
-    """What is asked of a Pydantic model, which need not be imported for it."""
-
-    @classmethod
-    def model_json_schema(cls) -> dict[str, Any]:
-        """Its JSON Schema."""
-
-
-Schema = Mapping[str, Any] | type[PydanticModel]
 
 
 class Job:
@@ -78,9 +67,9 @@ class Job:
         """Send nothing more until resume(). Raises NotFound, Conflict (it has ended)."""
         self._client.pause(self.id, why)
 
-    def resume(self) -> None:
-        """Lift every cause it is paused for."""
-        self._client.resume(self.id)
+    def resume(self, max_cost: float | None = None) -> None:
+        """Lift every cause it is paused for; with `max_cost` its cost limit is that, USD, from now on."""
+        self._client.resume(self.id, max_cost)
 
 
 class Client:
@@ -118,81 +107,21 @@ class Client:
     def _lock(self) -> threading.Lock:
         return self._locks.setdefault(os.getpid(), threading.Lock())
 
-    def submit(
-        self,
-        items: Rows,
-        *,
-        operation: str = "generate",
-        model: str | None = None,
-        prompt: str | None = None,
-        schema: Schema | None = None,
-        options: Mapping[str, Any] | None = None,
-        idempotency_key: str | None = None,
-        job_id: str | None = None,
-        priority: int = 5,
-        rpm: int | None = None,
-        tpm: int | None = None,
-        concurrency: int | None = None,
-        deadline: float | None = None,
-        webhook: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        retention_s: float | None = None,
-        files: FilesMode = "inline",
-        strict: bool = False,
-        skip_bad: bool = False,
-        preflight: bool = True,
-    ) -> Job:
+    def submit(self, items: Rows, **options: Unpack[SubmitOptions]) -> Job:
         """Store a job and start it; the items are streamed, never held whole.
 
-        An item is an `Item`, a dict (the batchq JSONL shape), an `(id, prompt)` pair or a prompt. `deadline` is
-        Unix seconds; `webhook` an https address that hears of the job's pauses and its end; `prompt` a template for dict rows, or the instruction that goes with each file or text.
-        Repeating a call with its idempotency key gives the same job. With `preflight`, model and key are asked
-        first where this process has a key. `schema` is a JSON Schema or a Pydantic model. Raises InputError, Conflict, NotEnoughMemory, StoreUnavailable,
-        Fatal; nothing is stored then.
+        An item is an `Item`, a dict (the batchq JSONL shape), an `(id, prompt)` pair or a prompt. The options are
+        those of `SubmitOptions`: operation, model, prompt, schema, options, idempotency_key, job_id, priority, rpm,
+        tpm, concurrency, max_cost, deadline, webhook, metadata, retention_s, files, strict, skip_bad, preflight; `schema` is a JSON Schema or a Pydantic model.
+        Repeating a call with its idempotency key gives the same job. Raises InputError, Conflict, NotEnoughMemory,
+        StoreUnavailable, Fatal; nothing is stored then.
         """
-        schema = _as_json_schema(schema)
-        check_arguments(
-            {
-                "operation": operation,
-                "model": model,
-                "options": options,
-                "schema": schema,
-                "prompt": prompt,
-                "job_id": job_id,
-                "idempotency_key": idempotency_key,
-                "priority": priority,
-                "rpm": rpm,
-                "tpm": tpm,
-                "concurrency": concurrency,
-                "deadline": deadline,
-                "webhook": webhook,
-                "metadata": metadata,
-                "retention_s": retention_s,
-            }
-        )
-        submission = Submission(
-            operation=operation,
-            model=model,
-            options=dict(options or {}),
-            schema=dict(schema) if schema is not None else None,
-            job_id=job_id,
-            idempotency_key=idempotency_key,
-            priority=priority,
-            rpm=rpm,
-            tpm=tpm,
-            concurrency=concurrency,
-            deadline=deadline,
-            webhook=webhook,
-            metadata=dict(metadata or {}),
-            retention_ms=self._place.retention_ms if retention_s is None else int(retention_s * 1000),
-            files=files,
-            strict=strict,
-            skip_bad=skip_bad,
-        )
+        submission = submission_of(options, self._place.retention_ms)
+        rows = given_items(items, options.get("prompt"))
         try:
-            accepted = self.accept(submission, given_items(items, prompt), preflight=preflight)
+            accepted = self.accept(submission, rows, preflight=options.get("preflight", True))
         except InputError as exc:
-            raise exc.for_programs((*ARGUMENTS, "files", "strict", "skip_bad")) from exc.__cause__
+            raise exc.for_programs(SubmitOptions.__annotations__) from exc.__cause__
         return Job(self, accepted.job_id)
 
     def accept(
@@ -290,8 +219,10 @@ class Client:
     def pause(self, job_id: str, why: str = "") -> bool:
         return self.walk.jobs.hold(job_id, HoldCause.PERSON, why or "paused by a person", PERSON)
 
-    def resume(self, job_id: str) -> bool:
-        changed = self.walk.jobs.unhold(job_id, None, PERSON)
+    def resume(self, job_id: str, max_cost: float | None = None) -> bool:
+        """Raises InputError for a `max_cost` that is spent already, or of a job submitted without one."""
+        check_arguments({"max_cost": max_cost})
+        changed = self.walk.jobs.unhold(job_id, None, PERSON, max_cost=max_cost)
         self.walk.dispatcher.send_dispatch(job_id)
         return changed
 
@@ -335,15 +266,6 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _as_json_schema(schema: Schema | None) -> Mapping[str, Any] | None:
-    if isinstance(schema, type):
-        if not hasattr(schema, "model_json_schema"):
-            raise InputError(f"schema {schema.__name__} is no Pydantic model: give one, or a JSON Schema")
-        made: Mapping[str, Any] = schema.model_json_schema()
-        return made
-    return schema
 
 
 class _Lonely:

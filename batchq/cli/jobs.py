@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchq.cli.options import format_option, job_argument, json_option, out_option
+from batchq.cli.options import format_option, job_argument, json_option, max_cost_option, out_option
+from batchq.core.wording import money
 
 if TYPE_CHECKING:
     from batchq.core.job import JobRecord
@@ -166,12 +167,16 @@ def pause_command(job_id: str, why: str, as_json: bool) -> None:
     _move(job_id, as_json, lambda client: client.pause(job_id, why), "is paused", "was paused already")
 
 
-@click.command("resume", epilog="\b\nExample:\n  batchq resume JOB")
+@click.command(
+    "resume",
+    epilog="\b\nExamples:\n  batchq resume JOB\n  batchq resume JOB --max-cost 25   # it may cost $25 in all",
+)
 @job_argument
+@max_cost_option("From now on JOB may cost USD in all; one that was submitted with a limit.")
 @json_option
-def resume_command(job_id: str, as_json: bool) -> None:
+def resume_command(job_id: str, max_cost: float | None, as_json: bool) -> None:
     """Lift whatever JOB is paused for."""
-    _move(job_id, as_json, lambda client: client.resume(job_id), "goes on", "was not paused")
+    _move(job_id, as_json, lambda client: client.resume(job_id, max_cost), "goes on", "was not paused")
 
 
 @click.command("delete", epilog="\b\nExample:\n  batchq delete JOB")
@@ -210,6 +215,8 @@ def _head(record: JobRecord) -> list[tuple[str, str]]:
     ]
     if limits:
         rows.append(("limits", ", ".join(limits)))
+    if record.max_cost is not None:
+        rows.append(("cost limit", money(record.max_cost)))
     if record.deadline is not None:
         rows.append(("deadline", _clock(record.deadline)))
     return rows

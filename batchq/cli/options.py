@@ -45,6 +45,11 @@ format_option = click.option(
     help="jsonl, json, csv or parquet, whatever OUT is called.",
 )
 
+
+def max_cost_option(text: str) -> Function:
+    return click.option("--max-cost", type=click.FloatRange(0, min_open=True), metavar="USD", help=text)
+
+
 INPUT_FORMATS = "gemini, openai, batchq, csv, parquet, text or files"
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -69,6 +74,7 @@ class JobOptions:
     concurrency: int | None = None
     priority: int | None = None
     idempotency_key: str | None = None
+    max_cost: float | None = None  # USD
     deadline: float | None = None  # Unix seconds
     webhook: str | None = None
     strict: bool = False
@@ -106,6 +112,7 @@ class JobOptions:
             rpm=self.rpm,
             tpm=self.tpm,
             concurrency=self.concurrency,
+            max_cost=self.max_cost,
             deadline=self.deadline,
             webhook=self.webhook,
             metadata=metadata,
@@ -274,6 +281,7 @@ _JOB_OPTIONS = (
     click.option(
         "--idempotency-key", metavar="KEY", callback=filled, help="The same key gives the same job."
     ),
+    max_cost_option("The job pauses before it has cost USD, as far as the price table knows."),
     click.option(
         "--deadline",
         metavar="WHEN",

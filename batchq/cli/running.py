@@ -24,7 +24,7 @@ from batchq.cli.options import JobOptions
 from batchq.cli.progress import progress
 from batchq.cli.submitting import STDIN, files_mode, open_input, tell_accepted, tell_input
 from batchq.core.lifecycle import ENDED, JobState
-from batchq.core.wording import count, no_worker
+from batchq.core.wording import count, money, no_worker
 from batchq.errors import Conflict, InputError
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _job(
     if request.resume is not None:
         if workers:
             _check_files(client, found, around, request.resume)
-        return _go_on(client, request.resume)
+        return _go_on(client, request.resume, request.asked.max_cost)
     assert reading is not None
     assert request.source is not None
     mode = files_mode(request.asked, reading, found.settings, client.fleet(), own_workers=workers > 0)
@@ -236,8 +236,20 @@ def _tell_job(request: RunRequest, client: Client, accepted: Accepted) -> None:
         wanted = getattr(request.asked, name)
         if wanted is not None and wanted != getattr(record, name) and name != "deadline":
             say.note(f"its {name} stays {getattr(record, name) or 'without limit'}: --new for another one")
-    if record.state is JobState.PAUSED and not _held_by_person(record):
-        client.resume(record.id)
+    max_cost = request.asked.max_cost
+    if max_cost == record.max_cost:
+        max_cost = None
+    _let_go_on(client, record, max_cost, resume=not _held_by_person(record))
+
+
+def _let_go_on(client: Client, record: JobRecord, max_cost: float | None, *, resume: bool) -> None:
+    """`max_cost` is a new cost limit, whoever paused the job."""
+    if max_cost is None and not (resume and record.state is JobState.PAUSED):
+        return
+    client.resume(record.id, max_cost)
+    if max_cost is not None:
+        say.note(f"its cost limit is {money(max_cost)} now")
+    if record.state is JobState.PAUSED:
         say.note(f"it was paused ({record.reason}) and is resumed")
 
 
@@ -251,7 +263,7 @@ def _held_by_person(record: JobRecord) -> bool:
     return held
 
 
-def _go_on(client: Client, job_id: str) -> str:
+def _go_on(client: Client, job_id: str, max_cost: float | None) -> str:
     """--resume: whatever holds the job is lifted, for somebody asks for it by name."""
     record = client.status(job_id)
     settled = f"{record.settled:,} of {count(record.total, 'item')} settled"
@@ -259,9 +271,7 @@ def _go_on(client: Client, job_id: str) -> str:
         say.note(f"job {job_id}: it is {record.state} already, {settled}")
     else:
         say.note(f"job {job_id}: going on with it, {settled}")
-    if record.state is JobState.PAUSED:
-        client.resume(job_id)
-        say.note(f"it was paused ({record.reason}) and is resumed")
+        _let_go_on(client, record, max_cost, resume=True)
     return job_id
 
 

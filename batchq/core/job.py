@@ -68,6 +68,7 @@ class JobRecord:
     slowest: tuple[Slow, ...]
     errors: dict[str, int]  # by kind
     history: tuple[Change, ...]
+    max_cost: float | None = None  # USD
     deadline: float | None = None
     priority: int = 5
     rpm: int | None = None

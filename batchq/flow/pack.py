@@ -12,24 +12,23 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import replace
 
-from batchq.core import packs, retry
+from batchq.core import retry
 from batchq.core.discreet import trace_of
 from batchq.core.lifecycle import ItemState
 from batchq.core.records import Outcome, Usage
 from batchq.core.tokens import Estimate
 from batchq.errors import ProviderError, Rejected
 from batchq.flow.ask import ask_together, prepared
+from batchq.flow.budget import WAIT_MS, reserve
 from batchq.flow.calls import CutShort
 from batchq.flow.gate import Permit, TooLarge, TooLong
-from batchq.flow.gates import raw_tokens
 from batchq.flow.outcome import failure, success
+from batchq.flow.packing import Pack, Part, cut
 from batchq.flow.patience import GaveUp, patiently
 from batchq.flow.process import (
     ELSEWHERE_MS,
-    SUSPECT_CRASHES,
     SUSPECT_WAIT_MS,
     SendAgain,
     is_ours,
@@ -47,41 +46,13 @@ from batchq.flow.settle import (
 from batchq.flow.task import Asked, PackMessage, Task
 from batchq.flow.verdict import HELD_MS, decide_together
 from batchq.flow.walk import Walk
-from batchq.operations.base import Call, PackedOperation
+from batchq.operations.base import PackedOperation
 from batchq.store.job_record import JobSpec, Lane
 from batchq.store.leases import ClaimRequest, Released, ReleaseKind, ReleaseRequest, Verdict
 
 log = logging.getLogger("batchq")
 
 PLACE_S = 0.25  # between two looks whether the process is to stop, while others' packs are under way
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """An item and what it brings to a call."""
-
-    task: Task
-    call: Call
-
-
-@dataclass(frozen=True, slots=True)
-class Pack:
-    """What goes as one call. `refused`: the refusal of a larger one, in which these were; their attempt has begun."""
-
-    parts: tuple[Part, ...]
-    refused: Asked | None = None
-
-    @property
-    def tasks(self) -> list[Task]:
-        return [part.task for part in self.parts]
-
-    @property
-    def is_suspect(self) -> bool:
-        return self.parts[0].task.lease.crashes >= SUSPECT_CRASHES
-
-    def halves(self, refused: Asked | None) -> list[Pack]:
-        middle = len(self.parts) // 2
-        return [Pack(self.parts[:middle], refused), Pack(self.parts[middle:], refused)]
 
 
 def process_pack(message: PackMessage, walk: Walk) -> SendAgain | None:
@@ -148,7 +119,7 @@ class _Run:
         self._again: SendAgain | None = None
 
     def run(self, tasks: Sequence[Task], operation: PackedOperation) -> SendAgain | None:
-        waiting = deque(self._cut(self._prepare(tasks), operation))
+        waiting = deque(cut(self._prepare(tasks), operation, self._walk))
         while waiting:
             pack = waiting.popleft()
             if self._walk.stopping or time.monotonic() > self._ends:
@@ -156,8 +127,6 @@ class _Run:
             else:
                 waiting.extendleft(reversed(self._guarded(pack, operation)))
         return self._again
-
-    # -- which items go together ----------------------------------------------------------------------------
 
     def _prepare(self, tasks: Sequence[Task]) -> list[Part]:
         """The items of which something can be sent; the others fail alone."""
@@ -169,41 +138,6 @@ class _Run:
             else:
                 parts.append(Part(task, call))
         return parts
-
-    def _cut(self, parts: Sequence[Part], operation: PackedOperation) -> list[Pack]:
-        """Into as few calls as may be. Items that failed before go in smaller packs, suspects alone and last."""
-        passage, stopping = self._passage, self._walk.stop.is_set
-        most = patiently(lambda: passage.most_together(operation.pack), stopping)
-        budget = patiently(passage.token_budget, stopping)
-        max_attempts = self._walk.policy(self._lane.operation).max_attempts
-
-        def turn(part: Part) -> tuple[bool, int]:  # the largest packs first
-            lease = part.task.lease
-            if lease.crashes >= SUSPECT_CRASHES:
-                return True, -1
-            return False, -packs.most_after(lease.attempts, lease.limited, max_attempts, most)
-
-        cut: list[Pack] = []
-        for (_, minus), alike in groupby(sorted(parts, key=turn), key=turn):
-            by_kind: dict[object, list[Part]] = {}
-            for part in alike:
-                by_kind.setdefault(operation.together(part.call), []).append(part)
-            for kind in by_kind.values():
-                cut += [Pack(tuple(group)) for group in self._groups(kind, -minus, budget)]
-        return cut
-
-    def _groups(self, parts: Sequence[Part], most: int, budget: int) -> list[list[Part]]:
-        groups: list[list[Part]] = []
-        raw = 0
-        for part in parts:
-            own = raw_tokens(part.call)
-            raw += own
-            upper = self._passage.experience.estimate(raw).upper
-            if not groups or len(groups[-1]) >= most or upper > budget:
-                groups.append([])
-                raw = own
-            groups[-1].append(part)
-        return groups
 
     # -- one call -------------------------------------------------------------------------------------------
 
@@ -247,6 +181,10 @@ class _Run:
         """The items of a pack whose calls may be made now; None: none of them."""
         if pack.refused is not None:
             return pack
+        if self._spec.budgeted:
+            pack = self._within_budget(pack)
+            if not pack.parts:
+                return None
         answers = self._ledger.begin_pack([task.lease for task in pack.tasks])
         self.give_back(
             [task for task, answer in zip(pack.tasks, answers, strict=True) if answer not in ("ok", "stale")],
@@ -256,6 +194,13 @@ class _Run:
             _begun(part, permit) for part, answer in zip(pack.parts, answers, strict=True) if answer == "ok"
         ]
         return Pack(tuple(parts)) if parts else None
+
+    def _within_budget(self, pack: Pack) -> Pack:
+        """What the job's cost limit leaves of it; the rest goes back."""
+        answers = reserve(self._walk, pack.tasks, [part.call for part in pack.parts])
+        told = list(zip(pack.parts, answers, strict=True))
+        self.give_back([part.task for part, answer in told if answer not in ("ok", "stale")], WAIT_MS)
+        return Pack(tuple(part for part, answer in told if answer == "ok"))
 
     def _call(
         self, pack: Pack, permit: Permit, estimate: Estimate | None, operation: PackedOperation

@@ -11,9 +11,9 @@ from batchq.core import retry
 from batchq.core.discreet import trace_of
 from batchq.core.lifecycle import ItemState
 from batchq.core.records import Outcome, Usage
-from batchq.core.tokens import Estimate
 from batchq.errors import BatchqError, ProviderError, Unsendable
 from batchq.flow.ask import ask, call_of, item_of
+from batchq.flow.budget import WAIT_MS, reserve
 from batchq.flow.calls import CutShort
 from batchq.flow.gate import TooLarge, TooLong
 from batchq.flow.outcome import failure, success
@@ -22,6 +22,7 @@ from batchq.flow.settle import by_message, follow_up, leaving, log_settled, rele
 from batchq.flow.task import Asked, ItemMessage, Task
 from batchq.flow.verdict import HELD_MS, decide
 from batchq.flow.walk import Walk
+from batchq.operations.base import Call
 from batchq.store.job_record import JobSpec, Lane
 from batchq.store.leases import ClaimRequest, Released, ReleaseKind, ReleaseRequest, Verdict
 
@@ -72,7 +73,7 @@ def _claim(message: ItemMessage, walk: Walk) -> Task | None:
     spec, lane = named
     ledger = walk.ledger.lane(spec.id, lane.number)
     passage = walk.gates.of(spec, lane)
-    begun = patiently(passage.is_open, walk.stop.is_set) and not walk.stopping
+    begun = not spec.budgeted and patiently(passage.is_open, walk.stop.is_set) and not walk.stopping
     request = ClaimRequest(message.position, message.ticket, secrets.token_hex(6), begun)
     claimed = ledger.claim(request)
     if claimed.verdict is not Verdict.OK or claimed.lease is None:
@@ -100,7 +101,8 @@ def is_ours(spec: JobSpec, lane: Lane, walk: Walk) -> bool:
 def _pass_gate(task: Task, walk: Walk) -> Task | None:
     if walk.operation(task.lane.operation).needs_provider:
         walk.warm()
-    estimate = _estimate(task, walk)
+    call = _call(task, walk) if task.spec.budgeted or _counts_tokens(task, walk) else None
+    estimate = task.passage.estimate([call]) if call is not None else None
     upper, usual = (estimate.upper, estimate.usual) if estimate is not None else (0, 0)
     permit = task.passage.wait(walk.settings.permit_wait_s, upper, usual)
     if isinstance(permit, TooLarge):
@@ -109,6 +111,13 @@ def _pass_gate(task: Task, walk: Walk) -> Task | None:
     if isinstance(permit, TooLong):
         _give_back(task, walk, min(HELD_MS, permit.due_ms) if not walk.stopping else 0)
         return None
+    if task.spec.budgeted and call is not None:
+        [within] = reserve(walk, [task], [call])
+        if within != "ok":
+            task.passage.unused(permit)
+            if within != "stale":
+                _give_back(task, walk, WAIT_MS)
+            return None
     answer = task.ledger.mark_begun(task.lease)
     if answer != "ok":
         task.passage.unused(permit)
@@ -119,12 +128,14 @@ def _pass_gate(task: Task, walk: Walk) -> Task | None:
     return replace(task, lease=lease, permit=permit, estimate=estimate)
 
 
-def _estimate(task: Task, walk: Walk) -> Estimate | None:
+def _counts_tokens(task: Task, walk: Walk) -> bool:
+    return patiently(task.passage.counts_tokens, walk.stop.is_set)
+
+
+def _call(task: Task, walk: Walk) -> Call | None:
     """Before the permit, since what the item needs is part of what is drawn."""
-    if not patiently(task.passage.counts_tokens, walk.stop.is_set):
-        return None
     try:
-        return task.passage.estimate([call_of(task, walk, item_of(task, walk))])
+        return call_of(task, walk, item_of(task, walk))
     except (ProviderError, BatchqError):
         return None  # a file that cannot be read: the call itself will say why
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from batchq.core.lifecycle import ItemByte, ItemState
+from batchq.core.pricing import price_of
 from batchq.core.records import ErrorInfo, FileRef, Item, Outcome
 from batchq.errors import BatchqError, Complaint, ConfigurationError, InputError, NotEnoughMemory
 from batchq.flow.seen_ids import SeenIds
@@ -133,10 +134,23 @@ class ShardWriter:
                 problem = operation.check_job(self.submission.options, self.submission.schema)
                 if problem is not None:
                     raise InputError(f"{item.place or item.id}: operation {name}: {problem}")
+            if self.submission.max_cost is not None:
+                self._check_priced(name, model)
             if model is not None and self._preflight is not None and self._store:
                 self._preflight(model)
             shard = self._lanes[key] = _Open(Lane(len(self._lanes), name, model))
         return shard
+
+    def _check_priced(self, operation: str, model: str | None) -> None:
+        if model is None:
+            raise InputError(
+                f"--max-cost cannot bound operation {operation}: it asks no model that has a price"
+            )
+        if price_of(model, self._walk.prices) is None:
+            raise InputError(
+                f"--max-cost: no price is known for {model}: give it one in batchq.toml, here and for the workers: "
+                f'[prices."{model}"] with input and output, USD a million tokens'
+            )
 
     def _put(self, item: Item, shard: _Open) -> None:
         stored, problem = self._checked(item, shard)

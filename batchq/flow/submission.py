@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypedDict
 
 from batchq.core.records import JsonObject
 from batchq.errors import Complaint, InputError
@@ -29,6 +29,7 @@ ARGUMENTS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "rpm": (int, _WHOLE),
     "tpm": (int, _WHOLE),
     "concurrency": (int, _WHOLE),
+    "max_cost": ((int, float), _NUMBER),
     "deadline": ((int, float), _NUMBER),
     "metadata": (Mapping, _OBJECT),
     "webhook": (str, _TEXT),
@@ -40,6 +41,45 @@ _FILLED = (
     "idempotency_key",
     "webhook",
 )  # an unset variable of a script must not pass for one
+
+
+class PydanticModel(Protocol):
+    """What is asked of a Pydantic model, which need not be imported for it."""
+
+    @classmethod
+    def model_json_schema(cls) -> dict[str, Any]:
+        """Its JSON Schema."""
+
+
+Schema = Mapping[str, Any] | type[PydanticModel]
+
+
+class SubmitOptions(TypedDict, total=False):
+    """What `Client.submit` takes beside the items. Left out or None: the default, or no limit."""
+
+    operation: str  # "generate"
+    model: str | None  # the operation's
+    prompt: str | None  # a template for dict rows, or the instruction that goes with each file or text
+    schema: Schema | None
+    options: Mapping[str, Any] | None
+    idempotency_key: str | None  # the same key gives the same job
+    job_id: str | None
+    priority: int  # 1 to 10, weight beside other jobs; 5
+    rpm: int | None  # requests a minute, fleet-wide
+    tpm: int | None  # input tokens a minute
+    concurrency: int | None  # calls in flight
+    max_cost: float | None  # USD; the job pauses before it is passed
+    deadline: float | None  # Unix seconds; what is pending then is cancelled
+    webhook: str | None  # an https address that hears of the job's pauses and its end
+    metadata: Mapping[str, Any] | None
+    retention_s: float | None  # after the end; the settings'
+    files: FilesMode  # "inline"
+    strict: bool  # refuse the input if any item cannot be sent
+    skip_bad: bool  # lines that break the list become failed items
+    preflight: bool  # ask model and key first, where this process has a key; True
+
+
+NOT_OF_THE_JOB = ("prompt", "retention_s", "preflight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +96,7 @@ class Submission:
     rpm: int | None = None
     concurrency: int | None = None
     tpm: int | None = None
+    max_cost: float | None = None  # USD
     deadline: float | None = None  # Unix seconds
     metadata: JsonObject = field(default_factory=dict)
     webhook: str | None = None  # the address that hears of its pauses and its end
@@ -81,10 +122,35 @@ def check_arguments(given: Mapping[str, Any]) -> None:
         if isinstance(value, Mapping):
             _check_json(name, value)
         if isinstance(value, int | float) and not math.isfinite(value):
-            raise InputError(f"{name} must be a finite number of seconds, not {value}")
+            raise InputError(f"{name} must be a finite number, not {value}")
     retention_s = given.get("retention_s")
     if retention_s is not None and retention_s <= 0:
         raise InputError(f"retention_s {retention_s:g} must be above 0: leave it out for the setting's")
+
+
+def submission_of(options: SubmitOptions, retention_ms: int) -> Submission:
+    """`retention_ms` where the options name none. Raises InputError, and TypeError for an option there is none of."""
+    for name in options:
+        if name not in SubmitOptions.__annotations__:
+            raise TypeError(f"there is no option {name!r}: {', '.join(SubmitOptions.__annotations__)}")
+    given: dict[str, Any] = {**options, "schema": _as_json_schema(options.get("schema"))}
+    check_arguments({name: value for name, value in given.items() if name in ARGUMENTS})
+    fields = {
+        name: dict(value) if isinstance(value, Mapping) else value
+        for name, value in given.items()
+        if value is not None and name not in NOT_OF_THE_JOB
+    }
+    kept_s = options.get("retention_s")
+    return Submission(**fields, retention_ms=retention_ms if kept_s is None else int(kept_s * 1000))  # type: ignore[arg-type]
+
+
+def _as_json_schema(schema: Schema | None) -> Mapping[str, Any] | None:
+    if isinstance(schema, type):
+        if not hasattr(schema, "model_json_schema"):
+            raise InputError(f"schema {schema.__name__} is no Pydantic model: give one, or a JSON Schema")
+        made: Mapping[str, Any] = schema.model_json_schema()
+        return made
+    return schema
 
 
 def _check_json(name: str, value: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from batchq.errors import BatchqError, Complaint, Conflict, InputError
 from batchq.flow.shard_writer import ShardWriter
 from batchq.flow.submission import JOB_ID, Accepted, Submission
 from batchq.flow.walk import Walk
+from batchq.store.job_record import NANO
 from batchq.webhooks import problem_of
 
 BEAT_S = 5.0
@@ -70,6 +71,8 @@ def _check(walk: Walk, submission: Submission) -> None:
         value = getattr(submission, name)
         if value is not None and value < 1:
             raise InputError(f"{name} {value} must be at least 1")
+    if submission.max_cost is not None and submission.max_cost <= 0:
+        raise InputError(f"max_cost {submission.max_cost:g} must be above 0, in USD")
     if submission.deadline is not None and submission.deadline <= time.time():
         raise InputError("the deadline has passed already: give a later one")
     if submission.job_id is not None and submission.idempotency_key is not None:
@@ -141,6 +144,8 @@ def _fields(submission: Submission) -> dict[str, str | int]:
         fields["concurrency"] = submission.concurrency
     if submission.webhook is not None:
         fields["webhook"] = submission.webhook
+    if submission.max_cost is not None:
+        fields["max_nano"] = round(submission.max_cost * NANO)
     if submission.deadline is not None:
         fields["deadline"] = int(submission.deadline * 1000)
     return fields

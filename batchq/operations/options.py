@@ -62,6 +62,18 @@ RULES: dict[str, Callable[[Any], str | None]] = {
 }
 
 
+def output_limit(options: Mapping[str, Any], input: Mapping[str, Any]) -> int:
+    """Output tokens that an answer has at most, thoughts among them; 0: nobody said."""
+    request = input.get("request")
+    own = request if isinstance(request, Mapping) else {}
+    config: dict[str, Any] = {snake(name): value for name, value in options.items()}
+    for name in ("config", "generation_config", "generationConfig"):
+        if isinstance(own.get(name), Mapping):
+            config.update({snake(key): value for key, value in own[name].items()})
+    most, candidates = config.get("max_output_tokens"), config.get("candidate_count") or 1
+    return most * candidates if isinstance(most, int) and isinstance(candidates, int) else 0
+
+
 def check_ranges(config: Mapping[str, Any], where: str = "") -> str | None:
     """The first value out of its documented range, by name; None: none is."""
     for name, value in config.items():

@@ -9,9 +9,10 @@ from batchq.core.records import Attempt, ErrorInfo, Usage
 from batchq.errors import Conflict, NewerData, NotFound
 from batchq.store import codec
 from batchq.store.database import Arg, Database
-from batchq.store.job_record import JobSpec
+from batchq.store.job_record import NANO, JobSpec, change_line
 from batchq.store.keys import SCHEMA
 from batchq.store.leases import (
+    Bid,
     Claimed,
     ClaimRequest,
     Healed,
@@ -25,7 +26,10 @@ from batchq.store.leases import (
     Verdict,
 )
 
-NANO = 1_000_000_000  # cost is counted in whole nano-dollars
+BUDGET_WHY = (  # limit, spent, next call, see reserve.lua
+    "the cost limit of %s is reached: %s are spent and the next call may cost %s; `batchq resume JOB --max-cost USD` "
+    "goes on with a higher one"
+)
 
 
 def poison_outcome(crashes: int) -> str:
@@ -69,6 +73,16 @@ class ItemStore:
             args += (lease.position, lease.nonce)
         return [reply[0].decode() for reply in self._db.run("mark_begun", [keys.job, keys.flight], args)]
 
+    def reserve(self, job_id: str, owner: str, bids: Sequence[tuple[Lease, Bid]]) -> list[str]:
+        """Set aside what calls may cost: ok, wait, held (the job is, now) or stale for each."""
+        keys = self._db.job_keys(job_id)
+        change = change_line("paused", "worker", "%s")
+        args: list[Arg] = [self._db.now_arg, owner, BUDGET_WHY, change]
+        for lease, bid in bids:
+            args += (lease.position, lease.nonce, bid.input_nano, bid.token_nano, bid.most_output)
+        replies = self._db.run("reserve", [keys.job, keys.flight, keys.log, keys.events], args)
+        return [reply[0].decode() for reply in replies]
+
     def release(
         self,
         job_id: str,
@@ -81,7 +95,7 @@ class ItemStore:
     ) -> list[Released]:
         """Give up leases without settling. `why` is the reason of the hold that fatal errors bring."""
         keys = self._db.job_keys(job_id)
-        change = json.dumps({"change": "paused", "by": "worker", "why": why})[1:-1]
+        change = change_line("paused", "worker", why)
         args: list[Arg] = [self._db.now_arg, self._db.dark_ms, owner, fatal_limit, why, change]
         for one in requests:
             error = codec.dump(one.attempt.wire()) if one.attempt else ""

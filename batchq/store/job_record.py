@@ -14,6 +14,8 @@ from batchq.core.latency import percentiles
 from batchq.core.lifecycle import ENDED, HOLD_REASONS, HoldCause, JobState
 from batchq.core.records import JsonObject
 
+NANO = 1_000_000_000  # cost is counted in whole nano-dollars
+
 
 @dataclass(frozen=True, slots=True)
 class Lane:
@@ -44,6 +46,7 @@ class JobSpec:
     shards: int
     created_ms: int
     retention_ms: int  # 0: for ever
+    budgeted: bool = False  # its calls are reckoned before they are made; the limit itself may be raised
     webhook: str | None = None  # the address that hears of its pauses and its end
     project: str | None = None  # the only one whose workers may ask its models; None: whichever
 
@@ -158,7 +161,7 @@ def record_of(
         left = number("pending") + number("processing")
         eta = eta_s(left, pace.per_hour if pace else 0, number("allowed"), wait_s)
     lanes = lanes_of(raw)
-    tokens, cost = number("input_tokens") + number("output_tokens"), number("cost_nano") / 1e9
+    tokens, cost = number("input_tokens") + number("output_tokens"), number("cost_nano") / NANO
     priced = bool(cost) or not number("input_tokens")
     # a call that a crash cut off was paid as well; nobody saw its answer, so it counts as much as others on average
     lost = number("repeated") / max(1, number("requests") - number("repeated"))
@@ -190,11 +193,12 @@ def record_of(
         cached_tokens=number("cached_tokens"),
         cost_usd=cost if priced else None,
         wasted_tokens=number("wasted_tokens") + round(lost * tokens),
-        wasted_usd=number("wasted_nano") / 1e9 + lost * cost if priced else None,
+        wasted_usd=number("wasted_nano") / NANO + lost * cost if priced else None,
         latency_ms=percentiles(buckets, number("lat_max")),
         slowest=tuple(Slow("", position, ms) for position, ms in slow.items()),
         errors={name[4:]: int(n) for name, n in raw.items() if name.startswith("err:") and int(n) > 0},
         history=tuple(Change(**json.loads(line)) for line in log),
+        max_cost=number("max_nano") / NANO if raw.get("max_nano") else None,
         deadline=_seconds(raw, "deadline"),
         priority=int(raw.get("priority", 5)),
         rpm=optional_int(raw.get("rpm")),

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from batchq.core.forecast import Pace
 from batchq.core.job import JobRecord
 from batchq.core.lifecycle import ENDED, HoldCause, JobState
-from batchq.core.wording import count
-from batchq.errors import Conflict, NewerData, NotFound
+from batchq.core.wording import count, money
+from batchq.errors import Conflict, InputError, NewerData, NotFound
 from batchq.store.database import Database
 from batchq.store.job_record import (
+    NANO,
     Forecast,
     JobSpec,
     NewerJob,
@@ -71,6 +72,7 @@ class JobStore:
             retention_ms=int(raw.get("retention_ms", 0)),
             project=raw.get("project") or None,
             webhook=raw.get("webhook") or None,
+            budgeted="max_nano" in raw,
         )
 
     def record(self, job_id: str) -> JobRecord:
@@ -174,24 +176,30 @@ class JobStore:
 
     def hold(self, job_id: str, cause: HoldCause, why: str, by: str) -> bool:
         """Pause for one cause. False: it was paused for it already. Raises NotFound, Conflict."""
-        return self._hold(job_id, "1", cause, why, change_line("paused", by, why))
+        return self._hold(job_id, "1", cause, why, change_line("paused", by, why), "")
 
-    def unhold(self, job_id: str, cause: HoldCause | None, by: str) -> bool:
-        """Lift one cause (None: all). False: it was not there."""
-        done = self._hold(
-            job_id,
-            "0",
-            cause or "all",
-            "",
-            change_line("resumed", by, f"held no more: {cause or 'by anything'}"),
-        )
+    def unhold(self, job_id: str, cause: HoldCause | None, by: str, *, max_cost: float | None = None) -> bool:
+        """Lift one cause (None: all); with `max_cost`, USD, the job may cost so much from now on.
+
+        False: nothing changed. Raises NotFound, Conflict (it has ended), InputError (no limit, or one that is spent).
+        """
+        why = f"held no more: {cause or 'by anything'}" + (f"; max_cost {max_cost:g}" if max_cost else "")
+        max_nano = "" if max_cost is None else round(max_cost * NANO)
+        done = self._hold(job_id, "0", cause or "all", "", change_line("resumed", by, why), max_nano)
         self.wake(job_id)
         return done
 
-    def _hold(self, job_id: str, on: str, cause: str, why: str, change: str) -> bool:
+    def _hold(self, job_id: str, on: str, cause: str, why: str, change: str, max_nano: int | str) -> bool:
         keys = self._db.job_keys(job_id)
-        args = [self._db.now_arg, SCHEMA, on, cause, why, change]
-        return self._moved(job_id, self._db.run("hold", [keys.job, keys.log, keys.events], args))
+        args = [self._db.now_arg, SCHEMA, on, cause, why, change, max_nano]
+        reply = self._db.run("hold", [keys.job, keys.log, keys.events], args)
+        if reply[0] == b"unlimited":
+            raise InputError(f"job {job_id} was submitted without a cost limit, and none can be set now")
+        if reply[0] == b"spent":
+            raise InputError(
+                f"job {job_id} has spent {money(int(reply[1]) / NANO)} already: max_cost must be above that"
+            )
+        return self._moved(job_id, reply)
 
     def cancel(self, job_id: str, *, cause: str = "cancel", by: str, why: str = "") -> bool:
         """Nothing more goes out. False: it was cancelled already. Raises NotFound, Conflict (it has ended)."""

@@ -60,6 +60,15 @@ class Claimed:
     lease: Lease | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Bid:
+    """What a call may cost, in nano-dollars. `most_output` tokens come of it at most; 0: nobody said."""
+
+    input_nano: int
+    token_nano: float  # an output token
+    most_output: int
+
+
 class ReleaseKind(StrEnum):
     RETRY = "retry"  # an attempt was used up
     LIMITED = "limited"  # refused for rate: no attempt

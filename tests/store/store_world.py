@@ -20,7 +20,7 @@ from batchq.store.events import EventStore
 from batchq.store.fleet import Beat, FleetStore, Weather
 from batchq.store.inputs import InputStore
 from batchq.store.items import ItemStore
-from batchq.store.job_record import JobSpec, Lane
+from batchq.store.job_record import NANO, JobSpec, Lane
 from batchq.store.jobs import JobStore
 from batchq.store.leases import (
     Claimed,
@@ -137,12 +137,15 @@ class World:
         retention_ms: int = 0,
         deadline_ms: int | None = None,
         webhook: str | None = None,
+        max_cost: float | None = None,
     ) -> JobSpec:
         """Store and seal a job; the items whose ordinals are in `bad` fail at once."""
         lanes = [Lane(n, f"operation{n}", "model") for n in range(max(lane for lane, _ in shards) + 1)]
         fields: dict[str, str | int] = {"operation": "generate", "retention_ms": retention_ms}
         if deadline_ms is not None:
             fields["deadline"] = deadline_ms
+        if max_cost is not None:
+            fields["max_nano"] = round(max_cost * NANO)
         if webhook is not None:
             fields["webhook"] = webhook
         assert self.submissions.begin(job_id, "sub", fields, STALE_MS) == "new"

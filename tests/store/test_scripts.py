@@ -11,7 +11,7 @@ import pytest
 from store_world import DAY_MS, LUA, CheckedDatabase, World, signature
 
 from batchq.core.lifecycle import HoldCause, ItemByte
-from batchq.store.leases import ReleaseKind
+from batchq.store.leases import Bid, ReleaseKind
 from batchq.store.outbox import Outbox
 from batchq.store.scripts import source
 from batchq.store.upkeep import Upkeep
@@ -46,6 +46,7 @@ COMMANDS = {
     "recount": "GETRANGE HGET HMGET HSET",
     "redrive": "GETRANGE HDEL HGET HINCRBY HMGET HSET PERSIST RPUSH SETRANGE TIME",
     "refuse": "HDEL HMGET HSET PEXPIRE TIME",
+    "reserve": "HEXISTS HGET HINCRBY HMGET HSET RPUSH TIME",
     "release": "HDEL HEXISTS HGET HINCRBY HMGET HSET RPUSH SETRANGE TIME ZADD",
     "seal": "HMGET HSET RPUSH TIME",
     "settle": "GETRANGE HDEL HINCRBY HMGET HSET LTRIM RPUSH SETRANGE TIME ZADD ZCARD ZRANGE ZREMRANGEBYRANK",
@@ -257,7 +258,15 @@ def test_every_call_of_the_walk_brings_as_many_keys_and_arguments_as_the_headers
 ) -> None:
     """CheckedDatabase compares at each call; here every script of the job store is called, groups filled."""
     called: set[str] = set()
-    widths = {"claim": 4, "mark_begun": 2, "release": 11, "settle": 11, "redrive": 4, "put_shard": 3}
+    widths = {
+        "claim": 4,
+        "mark_begun": 2,
+        "reserve": 5,
+        "release": 11,
+        "settle": 11,
+        "redrive": 4,
+        "put_shard": 3,
+    }
 
     def note(script: str, keys: object, args: object) -> bool:
         called.add(script)
@@ -277,6 +286,7 @@ def test_every_call_of_the_walk_brings_as_many_keys_and_arguments_as_the_headers
     world.submissions.put_file("other", "sub", "digest", b"bytes")
     world.beat("w1")
     leases = world.leases(world.take(), begun=False)
+    world.items.reserve("job", "w1", [(lease, Bid(1, 1.0, 0)) for lease in leases.values()])
     world.items.mark_begun("job", "w1", list(leases.values()))
     world.release(leases[0], ReleaseKind.RETRY)
     world.settle(leases[2], byte=ItemByte.FAILED)

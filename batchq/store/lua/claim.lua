@@ -70,7 +70,7 @@ for n, pos in ipairs(positions) do
   elseif entry.ticket ~= ticket or ticket == "0" then
     replies[n] = { "superseded" }
   elseif cancelled then
-    drop_cancelled(keys, tally, pos)
+    drop_cancelled(keys, tally, pos, entry)
     entries[pos] = false
     replies[n] = { "cancelled" }
   elseif held then

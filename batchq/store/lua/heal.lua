@@ -36,7 +36,7 @@ local record = redis.call("HMGET", job, "v", "cancel", "state")
 if not record[1] or tonumber(record[1]) > schema or record[3] == "receiving" then return { "0", 0, 0, 0, 0 } end
 local alive = {}
 for i = 12, #ARGV do alive[ARGV[i]] = true end
-local tallies, poisoned, lost_calls, doubtful, letters = {}, 0, 0, {}, {}
+local tallies, poisoned, lost_calls, lost_nano, doubtful, letters = {}, 0, 0, 0, {}, {}
 
 local function keys_of(entry)
   local at = 6 + 2 * tonumber(entry.lane)
@@ -66,7 +66,7 @@ end
 local function bring_back(pos, entry, due)
   local tally = tally_of(entry)
   if record[2] then
-    drop_cancelled(tally.keys, tally.counts, pos)
+    drop_cancelled(tally.keys, tally.counts, pos, entry)
   else
     give_back(tally.keys, tally.counts, pos, entry, due)
   end
@@ -75,6 +75,7 @@ end
 local function abandoned(pos, entry)
   if entry.begun == "1" then
     lost_calls = lost_calls + 1
+    lost_nano, entry.reserve = lost_nano + entry.reserve, 0 -- perhaps it was paid: nobody saw its answer
     if now - entry.crashed > CRASH_MEMORY_MS then entry.crashes = 0 end
     entry.crashes, entry.crashed = entry.crashes + 1, now
     if entry.crashes >= max_crashes then return set_aside(pos, entry) end
@@ -108,6 +109,10 @@ for _, tally in pairs(tallies) do
   tally_write(tally.keys, tally.counts)
 end
 if lost_calls > 0 then redis.call("HINCRBY", job, "repeated", lost_calls) end
+if lost_nano > 0 then
+  redis.call("HINCRBY", job, "lost_nano", int(lost_nano))
+  redis.call("HINCRBY", job, "reserved", int(-lost_nano))
+end
 local reply = { scan[1], back, poisoned, cancelled, lost_calls }
 for k in pairs(doubtful) do reply[#reply + 1] = k end
 return reply

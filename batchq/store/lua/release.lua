@@ -44,7 +44,7 @@ local record = redis.call("HMGET", job, "holds", "cancel", "fatal_row")
 local holds, cancelled, fatal_row = record[1] or "", record[2], tonumber(record[3] or 0)
 local tally, replies, ticket = tally_new(), {}, nil
 local counters = { retries = 0, rate_limited = 0, requests = 0, input_tokens = 0, output_tokens = 0, cached_tokens = 0,
-  cost_nano = 0, wasted_tokens = 0, wasted_nano = 0 }
+  cost_nano = 0, wasted_tokens = 0, wasted_nano = 0, reserved = 0 }
 
 for at = FIRST, #ARGV, WIDTH do
   local pos, nonce, delay, kind = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
@@ -81,12 +81,13 @@ for at = FIRST, #ARGV, WIDTH do
     end
     entry.waited = entry.waited + waited
     if cancelled then
-      drop_cancelled(keys, tally, pos)
+      drop_cancelled(keys, tally, pos, entry)
       replies[#replies + 1] = { "cancelled" }
     elseif by_message and holds == "" then
       ticket = ticket or int(redis.call("HINCRBY", job, "ticket", 1))
       entry.ticket, entry.owner, entry.nonce, entry.begun = ticket, "", "", "0"
-      entry.since, entry.dark, entry.due = now, dark, now + delay
+      counters.reserved = counters.reserved - entry.reserve
+      entry.since, entry.dark, entry.due, entry.reserve = now, dark, now + delay, 0
       redis.call("SETRANGE", states, pos, "w")
       redis.call("HSET", flight, pos, flight_format(entry))
       replies[#replies + 1] = { "retry", ticket }

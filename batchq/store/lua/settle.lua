@@ -33,7 +33,7 @@ local replies, positions = {}, {}
 for i = FIRST, #ARGV, WIDTH do positions[#positions + 1] = ARGV[i] end
 local known = redis.call("HMGET", flight, unpack(positions))
 local counters = { input_tokens = 0, output_tokens = 0, cached_tokens = 0, cost_nano = 0 }
-local outcomes, settled, touched, succeeded, longest, letters = {}, {}, {}, false, 0, {}
+local outcomes, settled, touched, succeeded, longest, letters, most_output = {}, {}, {}, false, 0, {}, 0
 local durations, ours = {}, {} -- ours: positions settled by this call, for one may be in it twice
 local function count(name, by) counters[name] = (counters[name] or 0) + by end
 
@@ -59,6 +59,8 @@ for n, pos in ipairs(positions) do
     count("output_tokens", tonumber(ARGV[at + 7]))
     count("cached_tokens", tonumber(ARGV[at + 8]))
     count("cost_nano", tonumber(ARGV[at + 9]))
+    count("reserved", -entry.reserve)
+    most_output = math.max(most_output, tonumber(ARGV[at + 7]))
     if byte ~= "S" then
       count("wasted_tokens", tonumber(ARGV[at + 6]) + tonumber(ARGV[at + 7]))
       count("wasted_nano", tonumber(ARGV[at + 9]))
@@ -86,9 +88,10 @@ post_letters(box, letter_limit, letters)
 add_counters(job, counters)
 local processing = redis.call("HINCRBY", lane, "processing", -n)
 local in_flight = redis.call("HINCRBY", job, "processing", -n)
-local record = redis.call("HMGET", job, "slow_min", "pending", "fatal_row", "lat_max")
+local record = redis.call("HMGET", job, "slow_min", "pending", "fatal_row", "lat_max", "max_nano", "out_max")
 if succeeded and record[3] and record[3] ~= "0" then redis.call("HSET", job, "fatal_row", "0") end
 if longest > tonumber(record[4] or 0) then redis.call("HSET", job, "lat_max", int(longest)) end
+if record[5] and most_output > tonumber(record[6] or 0) then redis.call("HSET", job, "out_max", int(most_output)) end
 if #durations > 0 and longest > tonumber(record[1] or -1) then
   redis.call("ZADD", slow, unpack(durations))
   redis.call("ZREMRANGEBYRANK", slow, 0, -(SLOWEST + 1))
