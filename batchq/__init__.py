@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Unavailable,
         WaitTimeout,
     )
+    from batchq.flow.plan import Plan
     from batchq.operations.registry import operation
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "NoWorkerWarning",
     "NotEnoughMemory",
     "NotFound",
+    "Plan",
     "ProviderError",
     "Rejected",
     "Result",
@@ -67,6 +69,7 @@ __getattr__ = lazily(
         "core.lifecycle": ("ItemState", "JobState"),
         "core.job": ("JobStatus",),
         "core.records": ("DeadLetter", "Item", "Result"),
+        "flow.plan": ("Plan",),
         "errors": (
             "BatchqError",
             "ConfigurationError",

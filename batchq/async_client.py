@@ -22,11 +22,12 @@ from functools import wraps
 from itertools import islice
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from batchq.client import Client, Job
+from batchq.client import Client
 from batchq.core.job import JobRecord, JobStatus
 from batchq.core.lifecycle import ItemState
 from batchq.core.records import Item, Result
 from batchq.errors import Complaint, StoreUnavailable
+from batchq.flow.plan import Plan
 from batchq.flow.quotas import Quotas
 from batchq.flow.submission import Accepted, Submission
 from batchq.formats.given import Rows
@@ -39,6 +40,7 @@ PAGE = 100  # entries of a list that one hop to a thread brings
 
 P = ParamSpec("P")
 T = TypeVar("T")
+R = TypeVar("R")
 S = TypeVar("S", covariant=True)
 AsyncRows = Rows | AsyncIterable[Any]
 
@@ -82,21 +84,22 @@ def _listed(
     return call
 
 
-def _submitted(
-    method: Callable[Concatenate[Client, Rows, P], Job],
-) -> Callable[Concatenate[AsyncClient, AsyncRows, P], Coroutine[Any, Any, AsyncJob]]:
+def _fed(
+    method: Callable[Concatenate[Client, Rows, P], T], made: Callable[[AsyncClient, T], R]
+) -> Callable[Concatenate[AsyncClient, AsyncRows, P], Coroutine[Any, Any, R]]:
+    """The same method, in a thread of its own that asks the loop for its items; `made` is what it answers here."""
+
     @wraps(method)
-    async def submit(self: AsyncClient, items: AsyncRows, *args: P.args, **kwargs: P.kwargs) -> AsyncJob:
+    async def call(self: AsyncClient, items: AsyncRows, *args: P.args, **kwargs: P.kwargs) -> R:
         stop = threading.Event()
         rows = _rows(items, asyncio.get_running_loop(), stop)
-        job = await self._apart(lambda: method(self.client, rows, *args, **kwargs), stop)
-        return AsyncJob(self, job.id)
+        return made(self, await self._apart(lambda: method(self.client, rows, *args, **kwargs), stop))
 
-    submit.__doc__ = f"""{(method.__doc__ or "").rstrip()}
+    call.__doc__ = f"""{(method.__doc__ or "").rstrip()}
 
-        `items` may be an asynchronous iterable too. Cancelling the call before the job is stored breaks it off.
+        `items` may be an asynchronous iterable too. Cancelling the call before it is through breaks it off.
         """
-    return submit  # type: ignore[return-value]  # a Callable cannot say that `items` has a name
+    return call  # type: ignore[return-value]  # a Callable cannot say that `items` has a name
 
 
 class AsyncJob:
@@ -163,7 +166,8 @@ class AsyncClient:
         self.client = Client(redis_url, settings=settings, place=place)
         self._pools: dict[int, ThreadPoolExecutor] = {}  # by process: a forked child needs its own threads
 
-    submit = _submitted(Client.submit)
+    submit = _fed(Client.submit, lambda self, job: AsyncJob(self, job.id))
+    plan = _fed(Client.plan, lambda _, plan: plan)
     status = _awaited(Client.status)
     list = _listed(Client.list)
     pin = _awaited(Client.pin)
@@ -204,6 +208,14 @@ class AsyncClient:
         return await self._apart(
             lambda: self.client.accept(submission, given, preflight=preflight, progress=progress), stop
         )
+
+    async def foresee(
+        self, submission: Submission, rows: Iterable[Item | Complaint] | AsyncIterable[Item | Complaint]
+    ) -> Plan:
+        """`plan` for callers that read the input themselves."""
+        stop = threading.Event()
+        given: Any = _rows(rows, asyncio.get_running_loop(), stop)
+        return await self._apart(lambda: self.client.foresee(submission, given), stop)
 
     async def get(self, job_id: str) -> AsyncJob:
         """Raises NotFound."""

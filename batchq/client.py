@@ -22,6 +22,7 @@ from batchq.core.records import DeadLetter, Item, Result
 from batchq.core.wording import no_worker
 from batchq.errors import Complaint, InputError, NoWorkerWarning, StoreUnavailable, WaitTimeout
 from batchq.flow.cancel import cancel, delete
+from batchq.flow.plan import Plan, plan
 from batchq.flow.quotas import Quotas
 from batchq.flow.redrive import Choice, Filters, dead_letters, purge, redrive
 from batchq.flow.status import completed, unserved_queues
@@ -137,6 +138,20 @@ class Client:
         if submission.retention_ms == 0:
             submission = replace(submission, retention_ms=self._place.retention_ms)
         return submit(self.walk, submission, rows, preflight=ask, progress=progress)
+
+    def plan(self, items: Rows, **options: Unpack[SubmitOptions]) -> Plan:
+        """What `submit` with the same arguments would make: requests, tokens, cost, time. Stores and asks nothing.
+
+        Raises what submit raises.
+        """
+        try:
+            return self.foresee(submission_of(options, 0), given_items(items, options.get("prompt")))
+        except InputError as exc:
+            raise exc.for_programs(SubmitOptions.__annotations__) from exc.__cause__
+
+    def foresee(self, submission: Submission, rows: Iterable[Item | Complaint]) -> Plan:
+        """`plan` for callers that read the input themselves."""
+        return plan(self.walk, submission, rows)
 
     def get(self, job_id: str) -> Job:
         """Raises NotFound."""

@@ -15,6 +15,7 @@ from batchq.cli import ending
 COMMANDS = {
     "run": ("run", "Run a job from its input to its results, with local workers."),
     "submit": ("submit", "Store a job and start it; prints its id."),
+    "plan": ("plan", "Tell requests, tokens, cost and time before submitting."),
     "status": ("jobs", "Show a job's record."),
     "watch": ("jobs", "Follow a job until it ends."),
     "list": ("jobs", "List jobs, newest first."),

@@ -55,13 +55,15 @@ class ShardWriter:
         preflight: Callable[[str], None] | None,
         *,
         store: bool,
+        look: Callable[[Lane, Item], None] = lambda *_: None,
     ) -> None:
+        """`look` sees each item that can be sent, and its lane."""
         self.submission = submission
         self.total = 0
         self.failed = 0
         self.problems: list[Complaint] = []
         self._walk, self._job_id, self._nonce, self._store = walk, job_id, nonce, store
-        self._preflight = preflight
+        self._preflight, self._look = preflight, look
         self._ids = SeenIds()
         self._hash = hashlib.sha256(_identity(submission))
         self._lanes: dict[tuple[str, str | None], _Open] = {}
@@ -157,7 +159,9 @@ class ShardWriter:
         text = codec.dump([item.id, stored])
         self._hash.update(text)
         self._hash.update(shard.lane.operation.encode())
-        if problem is not None:
+        if problem is None:
+            self._look(shard.lane, item)
+        else:
             self._note_problem(item, problem)
             outcome = codec.pack_outcome(Outcome(ItemState.FAILED, error=problem))
             shard.settled.append((len(shard.items), outcome, problem.status))

@@ -41,7 +41,7 @@ def submit(
     items stored so far. Raises InputError, ConfigurationError, Conflict, NotEnoughMemory, StoreUnavailable,
     and what preflight raises; nothing is left behind then.
     """
-    _check(walk, submission)
+    check(walk, submission)
     job_id = _job_id(walk, submission)
     nonce = secrets.token_hex(8)
     begun = _begin(walk, submission, job_id, nonce)
@@ -51,7 +51,7 @@ def submit(
             return _same(walk, writer, rows, job_id)
         try:
             with _Beating(walk, job_id, nonce):
-                _pour(writer, rows, progress)
+                pour(writer, rows, progress)
                 lanes = writer.finish()
                 why = f"{writer.total} items" + (f" of {submission.source}" if submission.source else "")
                 walk.submissions.seal(job_id, nonce, writer.total, writer.digest(), lanes, why)
@@ -64,7 +64,8 @@ def submit(
     return Accepted(job_id, writer.total, writer.failed, tuple(writer.problems), existed=False)
 
 
-def _check(walk: Walk, submission: Submission) -> None:
+def check(walk: Walk, submission: Submission) -> None:
+    """What a submission says of itself. Raises InputError, ConfigurationError."""
     if not 1 <= submission.priority <= 10:
         raise InputError(f"priority {submission.priority} is not between 1 and 10")
     for name in ("rpm", "tpm", "concurrency"):
@@ -151,7 +152,7 @@ def _fields(submission: Submission) -> dict[str, str | int]:
     return fields
 
 
-def _pour(
+def pour(
     writer: ShardWriter, rows: Iterable[Item | Complaint], progress: Callable[[int], None] | None
 ) -> None:
     """Everything is read even when the list is broken, so that all of its faults are told at once."""
@@ -187,7 +188,7 @@ def _pour(
 
 def _same(walk: Walk, writer: ShardWriter, rows: Iterable[Item | Complaint], job_id: str) -> Accepted:
     """A repeated submission: read without writing, then compare."""
-    _pour(writer, rows, None)
+    pour(writer, rows, None)
     writer.finish()
     record = walk.jobs.record(job_id)
     if walk.jobs.digest(job_id) != writer.digest():

@@ -71,6 +71,25 @@ def test_submit_prints_the_id_alone_and_tells_the_rest_on_stderr(house: House, b
     assert f"no live worker consumes {house.namespace}.control, {house.namespace}.generate" in answer.err
 
 
+def test_plan_tells_what_a_submission_would_be_and_stores_nothing(house: House, batchq: Terminal) -> None:
+    house.file("rows.jsonl", '{"prompt":"x"}\n{"prompt":""}\n{"prompt":"y"}\n')
+
+    answer = batchq("plan", "rows.jsonl", "--rpm", "1", "--max-cost", "0.00001")
+
+    assert answer.code == 0
+    for said in (
+        "3 items, 1 of them",
+        "2 to gemini-2.5-flash-lite",
+        "is a guess",
+        "about 2:00 min, by quota the job's own",
+    ):
+        assert said in answer.out, answer.out
+    assert "would pause it after about" in answer.out
+    assert "line 2: prompt is empty" in answer.err
+    assert batchq("plan", "rows.jsonl", "--json").json["requests"] == 2
+    assert batchq("list", "--json").out == ""
+
+
 def test_submit_json_is_the_record_with_all_options(house: House, batchq: Terminal) -> None:
     house.file("words.txt", "a\n")
     house.file("schema.json", '{"type": "object"}')

@@ -69,7 +69,7 @@ def test_every_command_that_prints_takes_json() -> None:
 
 def test_what_is_not_built_is_not_shown() -> None:
     shown = ask("run", "--help").output + ask("--help").output
-    for name in ("--all-or-nothing", "plan"):
+    for name in ("--all-or-nothing",):
         assert name not in shown
 
 

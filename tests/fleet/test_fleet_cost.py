@@ -47,6 +47,23 @@ def test_a_job_pauses_before_its_cost_limit_and_goes_on_with_a_higher_one(
         assert (job.status().repeated, job.status().retries) == (0, 0)
 
 
+@pytest.mark.fault
+def test_a_plan_of_a_kind_of_job_that_ran_before_is_near_what_it_comes_to(
+    fleet: Fleet, client: Client, gemini: Emulator
+) -> None:
+    fleet.start()
+    texts = [
+        (f"q-{n}", f"Question {n}: what is {n} times 3, and how is that told in words?") for n in range(40)
+    ]
+    client.submit(texts).wait(60)
+    planned = client.plan(texts)
+    record = client.submit(texts).wait(60)
+    assert (planned.requests, planned.output_from_jobs) == (record.requests, 1)
+    assert planned.input_tokens == pytest.approx(record.input_tokens, rel=0.5)
+    assert planned.output_tokens == pytest.approx(record.output_tokens, rel=0.05)
+    assert planned.cost_usd == pytest.approx(record.cost_usd, rel=0.2)
+
+
 def test_a_limit_needs_a_price_for_every_call(client: Client) -> None:
     with pytest.raises(InputError, match=r'no price is known for house-model.*\[prices\."house-model"\]'):
         client.submit(["a"], model="house-model", max_cost=1, preflight=False)
