@@ -29,6 +29,7 @@ from batchq.store.outcomes import OutcomeStore
 from batchq.store.quotas import QuotaStore
 from batchq.store.submissions import SubmissionStore
 from batchq.store.upkeep import Upkeep
+from batchq.store.uploads import UploadStore
 
 FOR_EVER = 0
 
@@ -168,8 +169,10 @@ def build_walk(settings: Settings, *, slots: int, project: str = "", incarnation
         outbox=Outbox(store),
         events=EventStore(store),
         upkeep=Upkeep(store),
+        uploads=UploadStore(store),
         dispatcher=Dispatcher(make_app(settings), settings),
         operation=registry.get,
+        provider=provider,
         prices=prices(settings),
         warm=warm_provider,
         incarnation=incarnation or new_incarnation(),

@@ -17,6 +17,7 @@ from batchq import checks, wiring
 from batchq.core.discreet import trace_of
 from batchq.errors import BatchqError
 from batchq.flow.heal import sweep
+from batchq.flow.uploads import tidy
 from batchq.flow.walk import Walk
 from batchq.settings import Settings
 from batchq.store.fleet import Beat
@@ -69,6 +70,7 @@ class Life:
         if sweeps:
             self._every(self._settings.sweep_s, lambda: sweep(self.walk), "sweeper")
             self._every(self._settings.heartbeat_s, self._report_drops, "dropped messages")
+            self._every(self._settings.sweep_s, lambda: tidy(self.walk, self.walk.project), "uploads")
 
     @contextmanager
     def at_an_item(self) -> Iterator[None]:

@@ -81,6 +81,15 @@ def _recall(client: Client) -> None:
         recall(client.walk)
 
 
+def delete_uploads(client: Client, project: str | None) -> None:
+    """Files that the job had uploaded go now: no worker of the project may be left to do it."""
+    from batchq.flow.uploads import delete_needless
+
+    if project is not None:
+        with suppress(BatchqError):  # the provider deletes them after two days
+            delete_needless(client.walk, project)
+
+
 # -- local workers ------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from batchq.cli.beside import (
     Around,
     begin_the_end,
     beside,
+    delete_uploads,
     local_queues,
     start_workers,
     tell_of_others,
@@ -298,6 +299,7 @@ def _to_the_end(
         raise stop
     if around.workers is not None:
         begin_the_end(client, around.workers)  # while the results are written
+        delete_uploads(client, project)
     if record.state is JobState.PAUSED:
         tell_report(client, record, resume="batchq run --resume" if workers else "batchq resume")
         if request.as_json:

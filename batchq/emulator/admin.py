@@ -1,6 +1,6 @@
 """What the emulator tells about itself, and takes orders by: /emulator/…, for callers on this machine only.
 
-GET  stats                  counts (recording.Recorder.stats)
+GET  stats                  counts (recording.Recorder.stats), and of uploaded files
 GET  calls?limit=100        the latest calls, newest last
 GET  prompts?limit=&text=   each prompt's requests and answers
 GET  admissions             seconds at which each request was admitted
@@ -54,7 +54,7 @@ def _told(emulation: Emulation, order: tuple[str, str], asked: dict[str, str]) -
     limit = int(asked.get("limit", 100))
     match order:
         case ("GET", "stats"):
-            return recorder.stats(emulation.now_s())
+            return emulation.stats()
         case ("GET", "calls"):
             return [call.record() for call in list(recorder.calls)[-limit:]] if limit else []
         case ("GET", "admissions"):

@@ -13,7 +13,9 @@ from aiohttp import web
 from batchq.emulator.admin import administer
 from batchq.emulator.emulation import Emulation, Task, task_of
 from batchq.emulator.faults import ANSWER_KINDS, STATUS_KINDS
+from batchq.emulator.files_api import is_of_files, serve_files
 from batchq.emulator.misbehaviour import broken_body, refusal_of, refused, reply
+from batchq.emulator.reader import Files
 from batchq.emulator.recording import Call
 from batchq.emulator.refusals import Refusal, invalid
 from batchq.emulator.replies import counted
@@ -30,6 +32,12 @@ class App:
         path, _, query = request.raw_path.partition("?")
         if path.startswith("/emulator/"):
             return await administer(self._state, request, path, query)
+        if is_of_files(path):
+            try:
+                return await serve_files(self._state, request, path, query)
+            except Refusal as refusal:
+                await self._body(request)
+                return refused(refusal)
         try:
             route = route_of(path)
             if route is None or (request.method == "POST") is not (route.method is not None):
@@ -80,7 +88,7 @@ class App:
             raise invalid(
                 f"Request payload size exceeds the limit: {self._state.options.max_request_bytes} bytes."
             )
-        task = await self._read(route, model, call, body)
+        task = await self._read(route, model, call, body, self._state.files_of(project))
         if route.method == "countTokens":
             if task.problem:
                 raise task.problem
@@ -122,11 +130,11 @@ class App:
                 pieces.clear()
         return None if size > most else b"".join(pieces)
 
-    async def _read(self, route: Route, model: str, call: Call, body: bytes) -> Task:
+    async def _read(self, route: Route, model: str, call: Call, body: bytes, files: Files) -> Task:
         if len(body) <= SMALL:
-            task = task_of(route, model, call, body)
+            task = task_of(route, model, call, body, files)
         else:
-            task = await asyncio.to_thread(task_of, route, model, call, body)
+            task = await asyncio.to_thread(task_of, route, model, call, body, files)
         if task.asked is not None and route.method != "countTokens":
             self._state.recorder.asked(call, task.asked.prompt, task.asked.key)
         for text in task.texts:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchq.emulator.answers import digest_of, text_tokens
-from batchq.emulator.reader import Content, Reader
+from batchq.emulator.reader import Content, Files, Reader
 from batchq.emulator.refusals import Refusal, invalid
 from batchq.emulator.wire_fields import CONFIG_FIELDS, EMBED_FIELDS, GENERATE_FIELDS
 
@@ -57,8 +57,9 @@ def load(body: bytes) -> dict[str, Any]:
     return loaded
 
 
-def read_generate(raw: dict[str, Any]) -> Asked:
-    reader = Reader()
+def read_generate(raw: dict[str, Any], files: Files | None = None) -> Asked:
+    """`files` knows what was uploaded by the caller's project."""
+    reader = Reader(files)
     fields = reader.named(raw, GENERATE_FIELDS, "")
     if isinstance(inner := fields.get("generateContentRequest"), dict):  # of countTokens
         fields = fields | reader.named(inner, GENERATE_FIELDS, "generate_content_request")

@@ -17,10 +17,12 @@ from batchq.emulator.labels import load_labels
 from batchq.emulator.limits import Limiter
 from batchq.emulator.misbehaviour import broken_answer
 from batchq.emulator.options import EmulatorOptions
+from batchq.emulator.reader import Files
 from batchq.emulator.recording import Call, Recorder
 from batchq.emulator.refusals import VERTEX_429, Refusal, invalid, over_quota
 from batchq.emulator.replies import embedded, generated
 from batchq.emulator.routes import Route
+from batchq.emulator.shelf import Shelf
 from batchq.errors import ConfigurationError
 
 SLOW_S = 5.0  # of the fault `slow`
@@ -44,7 +46,7 @@ class Task:
         return sum(one.content.token_count for one in self.texts)
 
 
-def task_of(route: Route, model: str, call: Call, body: bytes) -> Task:
+def task_of(route: Route, model: str, call: Call, body: bytes, files: Files | None = None) -> Task:
     """Read a body. Raises Refusal where it is no JSON object."""
     raw = asking.load(body)
     match route.method:
@@ -55,7 +57,7 @@ def task_of(route: Route, model: str, call: Call, body: bytes) -> Task:
         case "predict":
             texts, problem = asking.read_predict(raw)
         case _:
-            asked = asking.read_generate(raw)
+            asked = asking.read_generate(raw, files)
             return Task(route, model, call, asked, [], asked.problem)
     return Task(route, model, call, None, texts, problem)
 
@@ -68,6 +70,7 @@ class Emulation:
         self._labels = load_labels(options.answers)
         self.options = options
         self.limiter = Limiter(options.window, options.burst)
+        self.shelf = Shelf(lambda: self.now_us() / 1e6)
         self.reset()
 
     def now_us(self) -> int:
@@ -78,8 +81,21 @@ class Emulation:
         """Since the start or the last reset."""
         return (self.now_us() - self._began_us) / 1e6
 
+    def stats(self) -> dict[str, Any]:
+        """See recording.Recorder.stats; `files` are those of the Files API."""
+        return self.recorder.stats(self.now_s()) | {"files": self.shelf.stats()}
+
+    def files_of(self, project: str) -> Files:
+        """The uploaded files of a project, by name."""
+
+        def read(name: str) -> tuple[bytes, dict[str, int]]:
+            file = self.shelf.used(name, project)
+            return file.digest, file.tokens
+
+        return read
+
     def reset(self) -> None:
-        """Forget everything seen: counts, quotas used, what faults have struck, the dice."""
+        """Forget everything seen: counts, quotas used, what faults have struck, the dice. Uploaded files stay."""
         self._began_us = self.now_us()
         self.recorder = Recorder(self.options.keep_calls, self.options.keep_prompts)
         self.limiter = Limiter(self.options.window, self.options.burst)

@@ -12,7 +12,11 @@ from typing import Any
 
 from batchq.emulator.faults import Fault, parse_fault
 from batchq.emulator.limits import Limits, Window
+from batchq.emulator.shelf import Room
 from batchq.errors import ConfigurationError
+
+_SECONDS = ("latency_s", "latency_sigma", "file_processing_s", "file_ttl_s")
+_NUMBERS = ("seed", "max_request_bytes", "max_file_bytes", "max_stored_bytes", "keep_calls", "keep_prompts")
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,10 @@ class EmulatorOptions:
     models: frozenset[str] = frozenset()  # names to answer to, beside those of the price table
     answers: Path | None = None  # labels: JSON lines {"match": …, "answer": …}
     max_request_bytes: int = 20 * 1024 * 1024
+    file_processing_s: float = 0.0  # until an uploaded file may be named in a request
+    file_ttl_s: float = 48 * 3600.0  # then it is deleted
+    max_file_bytes: int = 2_000_000_000  # of one uploaded file
+    max_stored_bytes: int = 20_000_000_000  # of all of a project
     keep_calls: int = 10_000  # the latest ones, for /emulator/calls
     keep_prompts: int = 2_000_000  # distinct prompts that are counted; later ones are only counted in all
 
@@ -49,13 +57,17 @@ class EmulatorOptions:
             )
         if self.burst is not None and self.burst < 1:
             raise ConfigurationError(f"burst={self.burst} must be at least 1")
-        for name in ("latency_s", "latency_sigma"):
+        for name in _SECONDS:
             if not 0 <= getattr(self, name) < 1e6:
                 raise ConfigurationError(f"{name}={getattr(self, name)} must be a number of seconds from 0")
 
     @cached_property
     def limits(self) -> Limits:
         return Limits(self.rpm, self.tpm, self.rpd)
+
+    @property
+    def room(self) -> Room:
+        return Room(self.file_processing_s, self.file_ttl_s, self.max_file_bytes, self.max_stored_bytes)
 
     def limits_of(self, model: str) -> Limits:
         return self.model_limits.get(model, self.limits) if self.model_limits else self.limits
@@ -87,11 +99,11 @@ def _read(name: str, value: Any) -> Any:
                 model: limits if isinstance(limits, Limits) else Limits(**limits)
                 for model, limits in value.items()
             }
-        if name in ("latency_s", "latency_sigma"):
+        if name in _SECONDS:
             return float(value)
         if name in ("rpm", "tpm", "rpd", "burst"):
             return None if value is None else _whole(value)
-        if name in ("seed", "max_request_bytes", "keep_calls", "keep_prompts"):
+        if name in _NUMBERS:
             return _whole(value)
         if name == "directives" and isinstance(value, bool):
             return value

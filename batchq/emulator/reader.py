@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -62,11 +62,16 @@ class Content:
         self.tokens[kind] = self.tokens.get(kind, 0) + tokens
 
 
+Files = Callable[[str], tuple[bytes, dict[str, int]]]  # name → digest and tokens; raises Refusal
+_FILE_URI = re.compile(r"/files/([a-z0-9-]+)$")
+
+
 class Reader:
     """Walks a request and keeps the first problem."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: Files | None = None) -> None:
         self.problem: Refusal | None = None
+        self._files = files
 
     def complain(self, problem: Refusal) -> None:
         self.problem = self.problem or problem
@@ -127,8 +132,7 @@ class Reader:
             elif kind == "inlineData":
                 self.inline(value, into, where)
             elif kind == "fileData":
-                into.media.append(sha256(json.dumps(value, sort_keys=True).encode()).digest())
-                into.add("IMAGE", IMAGE_TOKENS)
+                self.file(value, into)
             else:
                 into.add("TEXT", text_tokens(len(json.dumps(value))))
 
@@ -149,6 +153,26 @@ class Reader:
             )
             data = b""
         into.media.append(sha256(data).digest())
+        self.bytes_of(data, kind, into, where)
+
+    def file(self, named: Any, into: Content) -> None:
+        """A file of the Files API is read as if its bytes were inlined; what lies elsewhere is taken for an image."""
+        uri = str(named.get("fileUri", named.get("file_uri"))) if isinstance(named, dict) else ""
+        found = _FILE_URI.search(uri)
+        if found is None or self._files is None:
+            into.media.append(sha256(json.dumps(named, sort_keys=True).encode()).digest())
+            into.add("IMAGE", IMAGE_TOKENS)
+            return
+        try:
+            digest, tokens = self._files(found[1])
+        except Refusal as refusal:
+            self.complain(refusal)
+            return
+        into.media.append(digest)
+        for kind, count in tokens.items():
+            into.add(kind, count)
+
+    def bytes_of(self, data: bytes, kind: Any, into: Content, where: str = "file") -> None:
         if not isinstance(kind, str) or not kind:
             self.complain(invalid(f"* {where}.inline_data.mime_type: mime_type must be specified\n"))
         elif kind in IMAGES:
@@ -162,7 +186,7 @@ class Reader:
             into.add("IMAGE", IMAGE_TOKENS)
         elif kind == "application/pdf":
             pages = len(re.findall(rb"/Type\s*/Page\b(?!s)", data)) if b"%PDF-" in data[:1024] else 0
-            if b"%PDF-" not in data[:1024]:
+            if not pages and b"/ObjStm" not in data:  # where they may lie packed
                 self.complain(invalid("The document has no pages."))
             into.add("DOCUMENT", PAGE_TOKENS * max(1, pages))
         elif kind.startswith("audio/"):

@@ -77,8 +77,8 @@ class Emulator:
         self._thread.join(10)
 
     def stats(self) -> dict[str, Any]:
-        """Counts since the start or the last reset; see recording.Recorder.stats."""
-        return self._on_loop(lambda emulation: emulation.recorder.stats(emulation.now_s()))
+        """Counts since the start or the last reset; see recording.Recorder.stats. `files`: those uploaded."""
+        return self._on_loop(lambda emulation: emulation.stats())
 
     def calls(self) -> list[dict[str, Any]]:
         """The latest calls, oldest first."""

@@ -13,9 +13,11 @@ from batchq.errors import BatchqError, ProviderError, Unavailable, Unsendable
 from batchq.flow.calls import TimedOut
 from batchq.flow.patience import GaveUp, patiently
 from batchq.flow.task import Asked, Task
+from batchq.flow.uploads import JobUploads
 from batchq.flow.walk import Walk
 from batchq.formats import files
-from batchq.operations.base import Blob, Call, Operation, PackedOperation
+from batchq.operations.attachments import MOST_INLINE
+from batchq.operations.base import Blob, Call, Operation, PackedOperation, UploadingOperation
 from batchq.store.codec import StoredItem
 
 T = TypeVar("T")
@@ -57,6 +59,23 @@ def ask_together(
 def prepared(task: Task, walk: Walk) -> Call | ProviderError:
     """An item's part of a call; an error where there is none."""
     return _tried(task, lambda: call_of(task, walk, item_of(task, walk)))
+
+
+def upload(task: Task, walk: Walk) -> None:
+    """Have a large file uploaded before a permit is drawn, which holds for half a second. What fails here is left to
+    the call, which says why. Raises GaveUp and CutShort."""
+    operation = walk.operation(task.lane.operation)
+    item = item_of(task, walk)
+    raw = item.input.get("file")
+    large = isinstance(raw, dict) and int(raw.get("size", 0)) > MOST_INLINE
+    if not large or not isinstance(operation, UploadingOperation):
+        return
+
+    def run() -> None:
+        call = call_of(task, walk, item)
+        walk.calls.run(lambda: operation.upload(call), walk.settings.permit_wait_s)
+
+    _tried(task, run)
 
 
 def item_of(task: Task, walk: Walk) -> StoredItem:
@@ -106,6 +125,7 @@ def _time_of(operation: Operation, call: Call) -> float:
 
 
 def call_of(task: Task, walk: Walk, item: StoredItem) -> Call:
+    timeout_s = walk.settings.operation(task.lane.operation).timeout_s
     return Call(
         item_id=item.id,
         input=item.input,
@@ -113,8 +133,9 @@ def call_of(task: Task, walk: Walk, item: StoredItem) -> Call:
         options=task.spec.options,
         schema=task.spec.schema,
         blob=_blob(task, walk, item),
-        timeout_s=walk.settings.operation(task.lane.operation).timeout_s,
+        timeout_s=timeout_s,
         attempt=task.lease.attempts,
+        uploads=JobUploads(walk, task.spec.id, timeout_s),
     )
 
 

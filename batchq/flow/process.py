@@ -12,7 +12,7 @@ from batchq.core.discreet import trace_of
 from batchq.core.lifecycle import ItemState
 from batchq.core.records import Outcome, Usage
 from batchq.errors import BatchqError, ProviderError, Unsendable
-from batchq.flow.ask import ask, call_of, item_of
+from batchq.flow.ask import ask, call_of, item_of, upload
 from batchq.flow.budget import WAIT_MS, reserve
 from batchq.flow.calls import CutShort
 from batchq.flow.gate import TooLarge, TooLong
@@ -101,6 +101,11 @@ def is_ours(spec: JobSpec, lane: Lane, walk: Walk) -> bool:
 def _pass_gate(task: Task, walk: Walk) -> Task | None:
     if walk.operation(task.lane.operation).needs_provider:
         walk.warm()
+    try:
+        upload(task, walk)
+    except CutShort:
+        _give_back(task, walk, 0)
+        return None
     call = _call(task, walk) if task.spec.budgeted or _counts_tokens(task, walk) else None
     estimate = task.passage.estimate([call]) if call is not None else None
     upper, usual = (estimate.upper, estimate.usual) if estimate is not None else (0, 0)

@@ -20,6 +20,7 @@ from batchq.flow.item_log import ItemLog
 from batchq.flow.ledger import Ledger
 from batchq.flow.patience import patiently
 from batchq.operations.base import Operation, PackedOperation
+from batchq.providers.base import Provider
 from batchq.settings import Settings
 from batchq.store.codec import Shard
 from batchq.store.events import EventStore
@@ -33,6 +34,7 @@ from batchq.store.outcomes import OutcomeStore
 from batchq.store.quotas import QuotaStore
 from batchq.store.submissions import SubmissionStore
 from batchq.store.upkeep import Upkeep
+from batchq.store.uploads import UploadStore
 
 log = logging.getLogger("batchq")
 
@@ -137,8 +139,10 @@ class Walk:
     outbox: Outbox
     events: EventStore
     upkeep: Upkeep
+    uploads: UploadStore
     dispatcher: Dispatcher
     operation: Callable[[str], Operation]  # by name; raises ConfigurationError
+    provider: Callable[[], Provider]  # this process's; raises ConfigurationError where it has none
     prices: Prices
     incarnation: str
     project: str = ""
@@ -222,6 +226,11 @@ class Walk:
             min(beat.slots, most)
             for beat in self._fleet_view.get()
             if queue in beat.queues and project in (None, beat.project)
+        )
+
+    def is_alive(self, incarnation: str) -> bool:
+        return incarnation == self.incarnation or any(
+            beat.incarnation == incarnation for beat in self._fleet_view.get()
         )
 
     def processes(self) -> int:

@@ -17,12 +17,23 @@ class Blob:
     data: bytes = field(repr=False)
 
 
+class Uploads(Protocol):
+    """Files that lie at the provider: each content once, whichever items and jobs need it."""
+
+    def put(self, data: bytes, kind: str) -> str:
+        """Where it lies; it is uploaded unless it was. `kind` is its MIME type. Raises ProviderError."""
+
+    def lost(self, uri: str) -> None:
+        """The provider has it no more: whoever needs it next uploads it anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One attempt at one item.
 
     `input` is the item's, `options` and `schema` the job's. `blob` holds the bytes where the input names a
-    file. `timeout_s` is the overall deadline of the attempt, at which the walk ends it.
+    file. `timeout_s` is the overall deadline of the attempt, at which the walk ends it. `uploads` is for files that
+    a request cannot hold; None: there is no place for them.
     """
 
     item_id: str
@@ -33,6 +44,7 @@ class Call:
     blob: Blob | None = None
     timeout_s: float = 120.0
     attempt: int = 1
+    uploads: Uploads | None = field(default=None, repr=False)
 
 
 class Operation(Protocol):
@@ -56,6 +68,14 @@ class Operation(Protocol):
 
     def run(self, call: Call) -> Answer:
         """Do it. Raises ProviderError (Throttled, Unavailable, Rejected, Fatal) and nothing foreign."""
+
+
+@runtime_checkable
+class UploadingOperation(Operation, Protocol):
+    """One whose requests may name files that lie at the provider."""
+
+    def upload(self, call: Call) -> None:
+        """Upload now what a request of this call would not hold. Raises as `run` does."""
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ from batchq.core.records import Answer, JsonObject
 from batchq.errors import Fatal, ProviderError, Rejected, Unavailable, Unsendable
 from batchq.operations import media
 from batchq.operations.answers import answer_of, parsed
+from batchq.operations.attachments import addresses, outsourced
 from batchq.operations.base import Blob, Call
 from batchq.operations.options import PROMPT, check_options, check_ranges, split
 from batchq.operations.schemas import check_schema, misfit
@@ -72,9 +73,16 @@ class Generate:
     def run(self, call: Call) -> Answer:
         model = call.model or self.default_model or MODEL
         request = self.request(call, model)
-        response = self._provider().generate(model, request, timeout_s=call.timeout_s)
+        try:
+            response = self._provider().generate(model, request, timeout_s=call.timeout_s)
+        except Rejected as exc:
+            _check_files(request, call, exc)
+            raise
         answer = answer_of(response, model)
         return answer if call.schema is None else fitting(answer, call)
+
+    def upload(self, call: Call) -> None:
+        self.request(call, call.model or self.default_model or MODEL)
 
     def request(self, call: Call, model: str) -> Request:
         """What is sent. The item's own settings win over the job's options. Raises Unsendable."""
@@ -87,7 +95,7 @@ class Generate:
         if call.schema is not None:
             config.pop("response_schema", None)
             config.update(response_mime_type="application/json", response_json_schema=call.schema)
-        return Request(contents, config)
+        return Request(outsourced(contents, call.uploads), config)
 
     def _contents(
         self, call: Call, prompt: str | None, model: str
@@ -106,6 +114,18 @@ class Generate:
         if "file" in input:
             raise ValueError("the file's bytes did not come with the item")
         return [_user({"text": input[PROMPT]})], {}
+
+
+def _check_files(request: Request, call: Call, refused: Rejected) -> None:
+    """Raises Unavailable where it may be for a file that we uploaded, and that the provider has no more."""
+    uris = addresses(request.contents)
+    if refused.code not in (403, 404) or call.uploads is None or not uris:
+        return
+    for uri in uris:
+        call.uploads.lost(uri)
+    raise Unavailable(
+        f"an uploaded file is gone: {refused.message}", code=refused.code, kind="FILE_GONE"
+    ) from refused
 
 
 def fitting(answer: Answer, call: Call) -> Answer:

@@ -41,6 +41,14 @@ class Embedded:
     total_tokens: int = 0  # 0: not told
 
 
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A file that lies at the provider, ready to be named in requests of its project."""
+
+    uri: str
+    expires_ms: int  # Unix time at which the provider deletes it by itself
+
+
 class Provider(Protocol):
     """Answers calls. One instance a process, shared by all its tasks; safe in threads, greenlets, forks."""
 
@@ -58,6 +66,13 @@ class Provider(Protocol):
 
     def embed(self, model: str, asked: TextsToEmbed, *, timeout_s: float) -> Embedded:
         """Vectors, as many as the answer has. As `generate` else."""
+
+    def upload(self, name: str, data: bytes, kind: str, *, timeout_s: float) -> Uploaded:
+        """Put a file where requests can name it, and wait until they can. `name` is letters, digits and dashes; a
+        file that has it already is taken for this one. Raises Unsendable where there is no such place."""
+
+    def delete_file(self, name: str, *, timeout_s: float) -> None:
+        """Delete an uploaded file; one that is not there is deleted."""
 
     def warm(self) -> None:
         """Make ready what the first call would wait for. Raises nothing."""

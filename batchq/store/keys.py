@@ -166,5 +166,13 @@ class GlobalKeys:
     def quotas(self) -> str:
         return f"{self.namespace}:quotas"  # SET, names of all that were ever used
 
+    def uploads(self, project: str) -> str:
+        return f"{self.namespace}:uploads:{project}"  # HASH, sha-256 -> a file that lies at the provider
+
+    def uploads_turn(self, project: str) -> str:
+        return (
+            f"{self.namespace}:uploads:turn:{project}"  # STRING, who looked after them last; ends by itself
+        )
+
     def busy(self, queue: str) -> str:
         return f"{self.namespace}:busy:{queue}"  # ZSET, "job:lane" with work -> weight

@@ -15,6 +15,7 @@ from batchq.store.leases import Bid, ReleaseKind
 from batchq.store.outbox import Outbox
 from batchq.store.scripts import source
 from batchq.store.upkeep import Upkeep
+from batchq.store.uploads import UploadStore
 
 STORE = LUA.parent
 SCRIPTS = sorted(path.stem for path in LUA.glob("*.lua"))
@@ -50,6 +51,10 @@ COMMANDS = {
     "release": "HDEL HEXISTS HGET HINCRBY HMGET HSET RPUSH SETRANGE TIME ZADD",
     "seal": "HMGET HSET RPUSH TIME",
     "settle": "GETRANGE HDEL HINCRBY HMGET HSET LTRIM RPUSH SETRANGE TIME ZADD ZCARD ZRANGE ZREMRANGEBYRANK",
+    "upload_claim": "HGET HSET TIME",
+    "upload_gone": "HDEL HGET HSET",
+    "upload_leave": "HGET HSET TIME",
+    "upload_note": "HGET HSET",
     "take": "GETRANGE HINCRBY HMGET HSET SETRANGE TIME ZCARD ZRANGEBYSCORE ZREM",
 }
 
@@ -295,6 +300,11 @@ def test_every_call_of_the_walk_brings_as_many_keys_and_arguments_as_the_headers
     world.jobs.pin("job", "project")
     assert Outbox(checked).count_redrive("job", 1) == 1
     assert Upkeep(checked).recount("job", 2, mend=False) == []
+    uploads = UploadStore(checked)
+    assert uploads.claim("project", "digest", "job", "worker", "name", 0).name == "name"
+    assert uploads.uploaded("project", "digest", "worker", "uri", 1)
+    assert uploads.leave("project", "digest", ["job"]) == "name"
+    uploads.gone("project", "digest", "name")
     world.jobs.hold("job", HoldCause.PERSON, "", "person")
     world.jobs.unhold("job", None, "person")
     assert world.events.claim("job", world.events.waiting("job")[0], due_ms=0)

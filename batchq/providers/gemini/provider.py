@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from batchq.core.records import JsonObject
-from batchq.errors import Fatal, Unavailable
-from batchq.providers.base import Embedded, Request, TextsToEmbed
+from batchq.errors import Fatal, Unavailable, Unsendable
+from batchq.providers.base import Embedded, Request, TextsToEmbed, Uploaded
+from batchq.providers.gemini import files
 from batchq.providers.gemini.config import GeminiConfig
 from batchq.providers.gemini.vectors import vectors_of
 
@@ -66,6 +67,21 @@ class GeminiProvider:
             client.models.embed_content(model=model, contents=contents, config=config)
 
         return self._call(ask, timeout_s, read_vectors)
+
+    def upload(self, name: str, data: bytes, kind: str, *, timeout_s: float) -> Uploaded:
+        if self._config.vertex:
+            raise Unsendable(
+                f"a file of {len(data) / 1e6:.1f} MB is too large for a request, and Vertex AI takes no uploads: name a "
+                "gs:// address of it (fileData) in a request, or make it smaller",
+                kind="TOO_LARGE",
+            )
+        return files.upload(self._ask_of_files, name, data, kind, timeout_s)
+
+    def delete_file(self, name: str, *, timeout_s: float) -> None:
+        files.delete(self._ask_of_files, name, timeout_s)
+
+    def _ask_of_files(self, ask: Callable[[genai.Client], Any], timeout_s: float) -> JsonObject:
+        return self._call(ask, timeout_s, read_answer)
 
     def warm(self) -> None:
         """Build the client now, so that the first call leaves when it is told to."""
