@@ -20,7 +20,6 @@ from batchq.flow.shard_writer import ShardWriter
 from batchq.flow.submission import JOB_ID, Accepted, Submission
 from batchq.flow.walk import Walk
 from batchq.store.job_record import NANO
-from batchq.webhooks import problem_of
 
 BEAT_S = 5.0
 STALE_MS = 30_000  # a submitter silent for so long is dead
@@ -89,7 +88,11 @@ def check(walk: Walk, submission: Submission) -> None:
 
 
 def _check_webhook(walk: Walk, url: str | None) -> None:
-    problem = None if url is None else problem_of(url, loopback=walk.settings.webhook_loopback)
+    if url is None:
+        return
+    from batchq.webhooks import problem_of  # loads HTTP
+
+    problem = problem_of(url, loopback=walk.settings.webhook_loopback)
     if problem is not None:
         raise InputError(f"the webhook's address is refused: {problem}")
 

@@ -11,13 +11,16 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from batchq.errors import BatchqError, NewerData, NotFound
 from batchq.flow.status import completed
 from batchq.flow.walk import Walk
 from batchq.store.events import Event
 from batchq.store.job_record import JobSpec
-from batchq.webhooks import Refused, Undelivered, send
+
+if TYPE_CHECKING:
+    from batchq.webhooks import Undelivered
 
 log = logging.getLogger("batchq")
 
@@ -57,6 +60,8 @@ def _in_thread(what: Callable[[], None]) -> None:
 
 
 def _try(walk: Walk, spec: JobSpec, url: str, event: Event) -> None:
+    from batchq.webhooks import Refused, Undelivered  # loads HTTP, which most processes never need for this
+
     last = event.tries + 1 >= walk.settings.webhook_tries
     try:
         _post(walk, spec, url, event)
@@ -85,6 +90,8 @@ def _give_up(walk: Walk, spec: JobSpec, event: Event, why: Undelivered) -> None:
 
 
 def _post(walk: Walk, spec: JobSpec, url: str, event: Event) -> None:
+    from batchq.webhooks import Undelivered, send
+
     settings = walk.settings
     if settings.webhook_secret is None:
         raise Undelivered("the workers have no BATCHQ_WEBHOOK_SECRET to sign it with")
