@@ -80,14 +80,9 @@ def _embeds(embed: object) -> bool:
 
 
 def _misfit(wanted: Mapping[str, str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-    given = dict(zip(wanted, args, strict=False))
-    if (
-        len(args) > len(wanted)
-        or given.keys() & kwargs.keys()
-        or given.keys() | kwargs.keys() != wanted.keys()
-    ):
+    given = {**dict(zip(wanted, args, strict=False)), **kwargs}
+    if len(args) + len(kwargs) != len(wanted) or given.keys() != wanted.keys():
         return "other arguments than the task has"
-    given.update(kwargs)
     for name, kind in wanted.items():
         value = given[name]
         if kind is JOB:

@@ -83,12 +83,19 @@ class _Waiter:
 class _News:
     """What the store is to hear with the next draw."""
 
-    corrections: list[list[Correction]]
+    corrections: list[dict[int, Correction]]  # of each quota, by bucket
     freed: int = 0
     succeeded: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.freed or self.succeeded or any(self.corrections))
+
+    def correct(self, quota: int, bucket: int, requests: int, tokens: int) -> None:
+        mine = self.corrections[quota]
+        known = mine.get(bucket)
+        if known is not None:
+            requests, tokens = known.requests + requests, known.tokens + tokens
+        mine[bucket] = Correction(bucket, requests, tokens)
 
 
 class Gate:
@@ -219,8 +226,8 @@ class Gate:
             self._news.freed += 1
             self._news.succeeded += answered
             if requests or tokens:
-                for mine, bucket in zip(self._news.corrections, buckets, strict=True):
-                    mine.append(Correction(bucket, requests, tokens))
+                for quota, bucket in enumerate(buckets):
+                    self._news.correct(quota, bucket, requests, tokens)
             self._start()
             if self._binding == "concurrency" and self._queue:
                 self._wake.set()
@@ -295,7 +302,9 @@ class Gate:
             succeeded=news.succeeded,
             sizes=tuple(waiter.size for waiter in waiters),
         )
-        granted = self._store.draw(self.quotas, self._confs, asked, news.corrections)
+        granted = self._store.draw(
+            self.quotas, self._confs, asked, [list(mine.values()) for mine in news.corrections]
+        )
         self._drew_at, self._clocks_ms = now, granted.clocks_ms
         return granted
 
@@ -309,8 +318,9 @@ class Gate:
         with self._lock:
             self._news.freed += news.freed
             self._news.succeeded += news.succeeded
-            for mine, theirs in zip(self._news.corrections, news.corrections, strict=True):
-                mine.extend(theirs)
+            for quota, corrections in enumerate(news.corrections):
+                for one in corrections.values():
+                    self._news.correct(quota, one.bucket, one.requests, one.tokens)
 
     def _block(self) -> int:
         """This process's part of what goes ahead of now, with some to spare: else one worker hoards."""
@@ -384,4 +394,4 @@ class Gate:
                 waiter.go.set()
 
     def _no_news(self) -> _News:
-        return _News([[] for _ in self.quotas])
+        return _News([{} for _ in self.quotas])

@@ -148,10 +148,16 @@ class QuotaStore:
         if not live:
             values = self._db.command("HMGET", state, *_HEADER)
             found = {field: value for field, value in zip(_HEADER, values, strict=True) if value is not None}
-            return _view(name, _decoded(found), self._db.server_ms(), 0)
+            return _view(name, _decoded(found), self._db.server_ms())
         raw, flying = self._db.batch([("HGETALL", state), ("HVALS", slots)])
         known = {field.decode(): value for field, value in raw.items()}
-        return _view(name, _decoded(known), self._db.server_ms(), sum(int(one) for one in flying))
+        account, now_ms = _decoded(known), self._db.server_ms()
+        return replace(
+            _view(name, account, now_ms),
+            used_requests=_used(account, "r", now_ms),
+            used_tokens=_used(account, "t", now_ms),
+            in_flight=sum(int(one) for one in flying),
+        )
 
     # -- by hand --------------------------------------------------------------------------------------------
 
@@ -201,14 +207,17 @@ def _limits(raw: Mapping[str, str], source: str) -> QuotaLimits:
     return QuotaLimits(of("rpm"), of("conc"), of("tpm"), of("rpd"))
 
 
-def _view(name: str, raw: Mapping[str, str], now_ms: int, in_flight: int) -> QuotaView:
+def _used(account: Mapping[str, str], letter: str, now_ms: int) -> int:
+    now = now_ms + int(account.get("skew") or 0)
+    buckets = range((now - ring.MINUTE_MS) // ring.BUCKET_MS, now // ring.BUCKET_MS + 1)
+    return sum(int(account.get(f"{letter}{bucket}", 0)) for bucket in buckets)
+
+
+def _view(name: str, raw: Mapping[str, str], now_ms: int) -> QuotaView:
+    """Without what was used lately, which the fields of the header do not tell."""
+
     def number(field: str) -> int:
         return int(raw.get(field) or 0)
-
-    def used(letter: str) -> int:
-        now = now_ms + number("skew")
-        buckets = range((now - ring.MINUTE_MS) // ring.BUCKET_MS, now // ring.BUCKET_MS + 1)
-        return sum(int(raw.get(f"{letter}{bucket}", 0)) for bucket in buckets)
 
     conf = replace(_limits(raw, "conf"), learns=raw.get("learns") == "1")
     by_hand, learnt = _limits(raw, "set"), _limits(raw, "learnt")
@@ -229,8 +238,5 @@ def _view(name: str, raw: Mapping[str, str], now_ms: int, in_flight: int) -> Quo
         why="paused" if paused else why,
         slowed_rpm=number("cap"),
         drawn="conf_at" in raw,
-        used_requests=used("r"),
-        used_tokens=used("t"),
         used_today=used_today,
-        in_flight=in_flight,
     )
