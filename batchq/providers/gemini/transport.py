@@ -83,8 +83,12 @@ class DeadlineStream(httpcore2.NetworkStream):
         return self._inner.read(max_bytes, _in_hand().left())
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
-        current, view = _in_hand(), memoryview(buffer)
+        current = _in_hand()
         current.sent = True
+        if len(buffer) <= self.SLICE:
+            self._inner.write(buffer, current.left())
+            return
+        view = memoryview(buffer)
         for start in range(0, len(view), self.SLICE):
             self._inner.write(view[start : start + self.SLICE], current.left())  # type: ignore[arg-type]
 
@@ -209,7 +213,9 @@ class Transport(httpx2.BaseTransport):
             headers=request.headers.raw,
             content=request.stream,
         )
-        connection = self._take(inner.url.origin)
+        origin = inner.url.origin
+        place = str(origin)
+        connection = self._take(place) or self._factory.create_connection(origin)
         try:
             response = connection.handle_request(inner)
             current.status = response.status
@@ -217,15 +223,15 @@ class Transport(httpx2.BaseTransport):
         except BaseException:
             connection.close()  # also on gevent.Timeout: half an answer is left on it
             raise
-        self._give_back(inner.url.origin, connection)
+        self._give_back(place, connection)
         current.body = body
         if response.status != 200:
             # An error page in another charset would raise UnicodeDecodeError in place of the error.
             body = body.decode("utf-8", "replace").encode()
         return httpx2.Response(response.status, headers=headers, content=body)
 
-    def _take(self, origin: httpcore2.Origin) -> httpcore2.ConnectionInterface:
-        idle = self._idle.get(str(origin))
+    def _take(self, place: str) -> httpcore2.ConnectionInterface | None:
+        idle = self._idle.get(place)
         while idle:
             try:
                 connection = idle.pop()  # the newest: the others may rest and go
@@ -234,13 +240,13 @@ class Transport(httpx2.BaseTransport):
             if not connection.has_expired():
                 return connection
             connection.close()
-        return self._factory.create_connection(origin)
+        return None
 
-    def _give_back(self, origin: httpcore2.Origin, connection: httpcore2.ConnectionInterface) -> None:
+    def _give_back(self, place: str, connection: httpcore2.ConnectionInterface) -> None:
         if not connection.is_idle():
             connection.close()  # the server said it would close it
             return
-        idle = self._idle.setdefault(str(origin), deque())
+        idle = self._idle.setdefault(place, deque())
         idle.append(connection)
         if len(idle) > 1:
             with suppress(IndexError):  # another thread took it
