@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 from batchq.core.pricing import Prices
 from batchq.core.retry import RetryPolicy
 from batchq.errors import ConfigurationError, NewerData, NotFound, StoreUnavailable
+from batchq.flow.caches import Lru, Timed
 from batchq.flow.calls import Calls
 from batchq.flow.gates import Gates
 from batchq.flow.item_log import ItemLog
@@ -38,9 +37,6 @@ from batchq.store.uploads import UploadStore
 
 log = logging.getLogger("batchq")
 
-Key = TypeVar("Key")
-Value = TypeVar("Value")
-
 
 class Dispatcher(Protocol):
     """Sends messages. Any of them may be lost, late or doubled without harm."""
@@ -58,55 +54,6 @@ class Dispatcher(Protocol):
 
     def send_letters(self, job_id: str, indexes: Sequence[int]) -> None:
         """Put dead letters into their queue. Raises StoreUnavailable: some may be there."""
-
-
-class Lru(Generic[Key, Value]):
-    """A bounded cache; the least recently used goes first. `weigh` gives an entry's weight, default 1."""
-
-    def __init__(self, most: int, weigh: Callable[[Value], int] = lambda _: 1) -> None:
-        self._most, self._weigh = most, weigh
-        self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
-        self._weight = 0
-        self._lock = threading.Lock()
-
-    def get(self, key: Key, make: Callable[[], Value]) -> Value:
-        with self._lock:
-            found = self._entries.get(key)
-            if found is not None:
-                self._entries.move_to_end(key)
-                return found[0]
-        value = make()  # outside the lock: two may make the same, and one is thrown away
-        weight = self._weigh(value)
-        with self._lock:
-            if key not in self._entries:
-                self._entries[key] = (value, weight)
-                self._weight += weight
-            while self._weight > self._most and len(self._entries) > 1:
-                _, (_, gone) = self._entries.popitem(last=False)
-                self._weight -= gone
-        return value
-
-    def drop(self, key: Key) -> None:
-        with self._lock:
-            found = self._entries.pop(key, None)
-            if found is not None:
-                self._weight -= found[1]
-
-
-class Timed(Generic[Value]):
-    """A value read again when it is older than `max_age_s`. `last` is what was read, however old."""
-
-    def __init__(self, max_age_s: float, read: Callable[[], Value]) -> None:
-        self._max_age_s, self._read = max_age_s, read
-        self.last: Value | None = None
-        self._read_at = 0.0
-
-    def get(self) -> Value:
-        now = time.monotonic()
-        if self.last is None or now - self._read_at > self._max_age_s:
-            self.last = self._read()
-            self._read_at = now
-        return self.last
 
 
 UNBOUNDED = 1 << 30
