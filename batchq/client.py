@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Unpack
 
 from batchq import wiring
@@ -221,12 +222,12 @@ class Client:
 
         With `wait` each as its turn settles; `stop`, set by somebody, ends the waiting.
         """
-        spec = self.walk.spec(job_id)
+        spec, file = self.walk.spec(job_id), partial(self.walk.outcomes.file, job_id)
         table_wait = _patience(self.walk, job_id, stop or threading.Event()) if wait else None
         for stored in self.walk.outcomes.results(job_id, lanes=len(spec.lanes), wait=table_wait):
             if stored.outcome is None or (only is not None and stored.state not in only):
                 continue
-            yield Result(stored.id, stored.ordinal, spec.lanes[stored.lane].operation, stored.outcome)
+            yield Result(stored.id, stored.ordinal, spec.lanes[stored.lane].operation, stored.outcome, file)
 
     def cancel(self, job_id: str) -> bool:
         return cancel(self.walk, job_id, by=PERSON)

@@ -146,6 +146,7 @@ def prices(settings: Settings) -> Prices:
             one.output if one.long_output is None else one.long_output,
             one.cached_input,
             one.long_cached_input,
+            one.image_output,
         )
         for model, one in settings.prices.items()
     }

@@ -182,7 +182,7 @@ def _job(
         break
     if mode == "path":
         around.roots.append(folder)
-    _tell_job(request, client, accepted)
+    _tell_job(request, client, accepted, reading)
     return accepted.job_id
 
 
@@ -221,9 +221,9 @@ def _check_files(client: Client, found: Place, around: Around, job_id: str) -> N
         )
 
 
-def _tell_job(request: RunRequest, client: Client, accepted: Accepted) -> None:
+def _tell_job(request: RunRequest, client: Client, accepted: Accepted, reading: Reading) -> None:
     if not accepted.existed:
-        tell_accepted(accepted)
+        tell_accepted(accepted, reading)
         return
     record = client.status(accepted.job_id)
     if record.state in ENDED:

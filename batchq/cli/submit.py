@@ -32,7 +32,7 @@ def submit_command(source: str, asked: JobOptions, as_json: bool) -> None:
         mode = files_mode(asked, reading, client.settings, client.fleet(), own_workers=False)
         metadata = {"files": reading.folder} if mode == "path" else {}
         accepted = client.accept(asked.submission(source, mode, metadata), reading, preflight=asked.preflight)
-        tell_accepted(accepted)
+        tell_accepted(accepted, reading)
         if accepted.existed:
             say.note("it was submitted before under this key")
         missing = unserved_queues(client.walk, accepted.job_id)

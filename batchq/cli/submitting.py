@@ -95,9 +95,11 @@ def tell_expectation(client: Client, job_id: str) -> None:
         say.note(f"expected end: {end}, in {duration(record.eta)}")
 
 
-def tell_accepted(accepted: Accepted) -> None:
-    """The items, and the first of those that failed already."""
+def tell_accepted(accepted: Accepted, reading: Reading) -> None:
+    """The items, what was left out, and the first of those that failed already."""
     say.note(f"job {accepted.job_id}: {count(accepted.total, 'item')}")
+    for line in reading.skipped.told():
+        say.note(f"  {line}")
     if not accepted.failed:
         return
     say.note(f"{count(accepted.failed, 'item')} cannot be sent and failed already:")

@@ -21,7 +21,7 @@ AS_OF = "2026-11"  # the month in which TABLE was read off Google's price pages
 class Price:
     """US dollars a million tokens. Over `long_from` prompt tokens the whole call is at the `long_` prices.
 
-    `output_usd` also holds for thoughts. `long_from` None: one price at any length. Cached tokens without a price of
+    `output_usd` also holds for thoughts, and for images without a price of their own. `long_from` None: one price at any length. Cached tokens without a price of
     their own cost what others do.
     """
 
@@ -32,6 +32,7 @@ class Price:
     long_output_usd: float = 0.0
     cached_usd: float | None = None
     long_cached_usd: float | None = None
+    image_usd: float | None = None  # output tokens of drawn images
 
     def of_length(self, input_tokens: int) -> tuple[float, float, float]:
         """Input, output and cached input of a call with so long a prompt."""
@@ -46,10 +47,12 @@ class Price:
         """Dollars for one call; the sum of several calls would be judged by the wrong length."""
         input_usd, output_usd, cached_usd = self.of_length(usage.input_tokens)
         cached = min(usage.cached_tokens, usage.input_tokens)
+        drawn = min(usage.image_tokens, usage.output_tokens)
         sums = (
             (usage.input_tokens - cached) * input_usd,
             cached * cached_usd,
-            usage.output_tokens * output_usd,
+            (usage.output_tokens - drawn) * output_usd,
+            drawn * (output_usd if self.image_usd is None else self.image_usd),
         )
         return sum(sums) / 1_000_000
 
@@ -79,6 +82,9 @@ TABLE: Prices = MappingProxyType(
         "gemini-3.7-flash": _cached(Price(0.75, 3.75)),
         "gemini-3.8-flash": _cached(Price(0.75, 3.75)),
         "gemini-3.1-pro-preview": _cached(Price(2.00, 12.00, 200_000, 4.00, 18.00)),
+        "gemini-2.5-flash-image": _cached(Price(0.30, 2.50, image_usd=30.00)),  # 1,290 tokens an image
+        "gemini-3.1-flash-image": _cached(Price(0.50, 3.00, image_usd=60.00)),  # 1,120 at 1K
+        "gemini-3-pro-image": _cached(Price(2.00, 12.00, image_usd=120.00)),  # 1,120 at 1K and 2K
         "gemini-embedding-001": Price(0.15, 0.0),
         "gemini-embedding-2": Price(0.20, 0.0),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,22 +73,25 @@ class FileRef:
 class Usage:
     """Tokens of one or more calls, as the provider counts them for its bill.
 
-    `input_tokens` includes cached ones; `output_tokens` is candidates + thoughts.
+    `input_tokens` includes cached ones; `output_tokens` is candidates + thoughts, those of drawn images among them.
     """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    image_tokens: int = 0  # of the output, which have a price of their own
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             self.cached_tokens + other.cached_tokens,
+            self.image_tokens + other.image_tokens,
         )
 
     def wire(self) -> list[int]:
-        return [self.input_tokens, self.output_tokens, self.cached_tokens]
+        images = [self.image_tokens] if self.image_tokens else []
+        return [self.input_tokens, self.output_tokens, self.cached_tokens, *images]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class Answer:
 
     `response` is what the results file shows (GenerateContentResponse in camelCase for Gemini's own).
     `data` is the parsed answer where the job asked for JSON, or a user's own operation's return value;
-    None otherwise.
+    None otherwise. `files` are what is too large to lie in the response, by sha-256: see core/pictures.py.
     """
 
     response: JsonObject
@@ -105,6 +108,7 @@ class Answer:
     data: Json = None
     usage: Usage = field(default_factory=Usage)
     model: str | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 REDRIVEN = "REDRIVEN"  # status of the line that take.lua puts first in the history of a redriven item
@@ -213,6 +217,16 @@ class Result:
     index: int  # place in the input, from 0
     operation: str
     outcome: Outcome
+    file: Callable[[str], bytes] | None = field(
+        default=None, repr=False, compare=False
+    )  # of the answer, by sha-256
+
+    @property
+    def images(self) -> list[bytes]:
+        """The pictures that were drawn, read from the store when asked for. Raises NotFound once the job is gone."""
+        from batchq.core.pictures import stored_in
+
+        return [self.file(one.sha256) for one in stored_in(self.outcome.response)] if self.file else []
 
     @property
     def status(self) -> ItemState:

@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING
 from batchq.core.lazily import lazily
 
 if TYPE_CHECKING:
-    from batchq.emulator.answers import expected_embedding, expected_json, expected_text, prompt_key
+    from batchq.emulator.answers import (
+        expected_embedding,
+        expected_image,
+        expected_json,
+        expected_text,
+        prompt_key,
+    )
     from batchq.emulator.faults import Fault, parse_fault
     from batchq.emulator.limits import Limits, Window
     from batchq.emulator.options import EmulatorOptions
@@ -31,6 +37,7 @@ __all__ = [
     "Limits",
     "Window",
     "expected_embedding",
+    "expected_image",
     "expected_json",
     "expected_text",
     "parse_fault",
@@ -41,7 +48,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "answers": ("expected_embedding", "expected_json", "expected_text", "prompt_key"),
+        "answers": ("expected_embedding", "expected_image", "expected_json", "expected_text", "prompt_key"),
         "faults": ("Fault", "parse_fault"),
         "limits": ("Limits", "Window"),
         "options": ("EmulatorOptions",),

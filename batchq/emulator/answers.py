@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import struct
+import zlib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import sha256, shake_256
@@ -94,6 +96,31 @@ def vector(key: bytes, model: str, dimensions: int | None = None) -> str:
         return "[" + ",".join([rendered[byte] for byte in signs]) + "]"
     whole = ",".join([rendered[byte] for byte in signs]).split(",")[:size]
     return "[" + ",".join(whole) + "]"
+
+
+IMAGE_SIDE = 32  # pixels
+IMAGE_TOKENS = {"gemini-2.5-flash-image": 1_290}  # of one drawn image; 1,120 for others
+OTHER_IMAGE_TOKENS = 1_120
+
+
+def expected_image(prompt: str, *, system: str | None = None, media: Iterable[bytes] = ()) -> bytes:
+    """The png that is drawn for a prompt."""
+    return drawn(prompt_key(prompt, system=system, media=media))
+
+
+def drawn(key: bytes) -> bytes:
+    """A png of stripes in the colours of a digest: another for another prompt."""
+    rows = b"".join(
+        b"\0"
+        + bytes(key[(row // 4 + band) % 30 + channel] for band in range(IMAGE_SIDE) for channel in range(3))
+        for row in range(IMAGE_SIDE)
+    )
+    header = struct.pack(">IIBBBBB", IMAGE_SIDE, IMAGE_SIDE, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
 
 
 def dimensions_of(model: str) -> int:

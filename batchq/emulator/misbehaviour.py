@@ -51,7 +51,7 @@ def refusal_of(fault: Fault, model: str, *, embeds: bool, vertex: bool) -> Refus
 
 def broken_answer(fault: Fault, asked: Asked, model: str, good: Json) -> Json:
     """The answer of a fault that is an answer: well-formed, and not what was asked for."""
-    text = good["candidates"][0]["content"].get("parts", [{"text": ""}])[0]["text"]
+    text = good["candidates"][0]["content"].get("parts", [{}])[0].get("text", "")
 
     def candidate(finish: str, **more: Any) -> list[Json]:
         return [{"finishReason": finish, "index": 0, **more}]

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
 from typing import Any
 
-from batchq.emulator.answers import CHARACTERS_A_TOKEN, echo, structured, text_tokens, thoughts, vector
+from batchq.emulator.answers import (
+    CHARACTERS_A_TOKEN,
+    IMAGE_TOKENS,
+    OTHER_IMAGE_TOKENS,
+    drawn,
+    echo,
+    structured,
+    text_tokens,
+    thoughts,
+    vector,
+)
 from batchq.emulator.asked import Asked, Embedding
 from batchq.emulator.labels import Labels
 from batchq.emulator.refusals import invalid
@@ -18,6 +29,8 @@ Json = dict[str, Any]
 def generated(asked: Asked, model: str, labels: Labels) -> Json:
     """A GenerateContentResponse. Raises Refusal for a schema that nothing fits."""
     config = asked.config
+    if (modalities := _modalities(config, model)) != {"TEXT"}:
+        return _illustrated(asked, model, with_text="TEXT" in modalities)
     thought = thoughts(model, _budget(config), asked.key)
     text, finish, thought = _cut(_text(asked, labels), config, thought)
     candidates = []
@@ -28,6 +41,30 @@ def generated(asked: Asked, model: str, labels: Labels) -> Json:
             content["parts"] = [{"text": said}]
         candidates.append({"content": content, "finishReason": finish, "index": index})
     return finished(asked, model, candidates, thought)
+
+
+def _modalities(config: Json, model: str) -> set[str]:
+    """What the answer is made of. Raises Refusal for what the model cannot do."""
+    draws = "-image" in model
+    wanted = {str(one).upper() for one in config.get("responseModalities") or ()}
+    if "IMAGE" in wanted and not draws:
+        raise invalid("Model does not support the requested response modalities: image")
+    if "AUDIO" in wanted:
+        raise invalid("Model does not support the requested response modalities: audio")
+    return wanted or ({"TEXT", "IMAGE"} if draws else {"TEXT"})
+
+
+def _illustrated(asked: Asked, model: str, *, with_text: bool) -> Json:
+    """An answer with a picture."""
+    picture = {"inlineData": {"mimeType": "image/png", "data": base64.b64encode(drawn(asked.key)).decode()}}
+    parts = [{"text": echo(asked.prompt, asked.key)}, picture] if with_text else [picture]
+    content = {"role": "model", "parts": parts}
+    answer = finished(asked, model, [{"content": content, "finishReason": "STOP", "index": 0}])
+    usage, tokens = answer["usageMetadata"], IMAGE_TOKENS.get(model, OTHER_IMAGE_TOKENS)
+    usage["candidatesTokenCount"] = usage.get("candidatesTokenCount", 0) + tokens
+    usage["totalTokenCount"] += tokens
+    usage["candidatesTokensDetails"] = [{"modality": "IMAGE", "tokenCount": tokens}]
+    return answer
 
 
 def finished(asked: Asked, model: str, candidates: list[Json], thought: int = 0) -> Json:

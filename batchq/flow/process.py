@@ -6,11 +6,12 @@ import logging
 import secrets
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 
 from batchq.core import retry
 from batchq.core.discreet import trace_of
 from batchq.core.lifecycle import ItemState
-from batchq.core.records import Outcome, Usage
+from batchq.core.records import Answer, Outcome, Usage
 from batchq.errors import BatchqError, ProviderError, Unsendable
 from batchq.flow.ask import ask, call_of, item_of, upload
 from batchq.flow.budget import WAIT_MS, reserve
@@ -179,6 +180,7 @@ def _run(task: Task, walk: Walk) -> SendAgain | None:
         task.passage.unused(task.permit)
         task = replace(task, lease=replace(task.lease, attempts=task.lease.attempts - 1))
     if asked.answer is not None:
+        _keep_files(task, walk, asked.answer)
         _settle(task, walk, asked, success(task, walk, asked, asked.answer))
         return None
     assert asked.error is not None
@@ -192,6 +194,12 @@ def _run(task: Task, walk: Walk) -> SendAgain | None:
     request = release_request(task, walk, asked, leave, by_message=by_message(walk, leave))
     released = _do_release(task, walk, request, leave.why)
     return SendAgain(released.ticket, leave.delay_ms) if released.answer == "retry" else None
+
+
+def _keep_files(task: Task, walk: Walk, answer: Answer) -> None:
+    """Before the outcome that names them."""
+    for pair in answer.files.items():
+        patiently(partial(walk.outcomes.keep_file, task.spec.id, *pair), walk.stop.is_set)
 
 
 def _settle(task: Task, walk: Walk, asked: Asked, outcome: Outcome) -> None:

@@ -12,6 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Literal
 
 from batchq.core.records import Item
@@ -41,6 +42,8 @@ def submit(
     and what preflight raises; nothing is left behind then.
     """
     check(walk, submission)
+    if submission.schema is None and (own := walk.operation(submission.operation).default_schema) is not None:
+        submission = replace(submission, schema=dict(own))  # so that tables of results know its fields
     job_id = _job_id(walk, submission)
     nonce = secrets.token_hex(8)
     begun = _begin(walk, submission, job_id, nonce)

@@ -27,8 +27,10 @@ from batchq.formats.spec import FORMATS, InputSpec
 from batchq.formats.table import Table
 from batchq.formats.template import Template
 from batchq.formats.text import read_text
+from batchq.formats.trees import Skipped, read_tree
 from batchq.formats.words import listed, meant, shown
 
+REVIEW = "review"  # the operation whose folders are trees of source code
 _JSON_LINES = {
     "gemini": "Gemini Batch JSON lines",
     "openai": "OpenAI Batch JSON lines",
@@ -40,7 +42,8 @@ class Reading:
     """The items of one input, in order. Iterable once, as a stream; a context manager that closes the input.
 
     `format` is one of spec.FORMATS, or sql; `described` a phrase for the user ("CSV, 3 columns"). `folder` is the real
-    path of the folder that the items' files stand in: INPUT itself, or the list's own.
+    path of the folder that the items' files stand in: INPUT itself, or the list's own. `skipped` says what of a tree
+    of source code was left out, once it is read.
     A Complaint takes the place of a row that breaks the list; its `row` counts rows that hold something, from
     1, as the ids of items that bring none do. Reading goes on after it, so that all can be counted.
     """
@@ -52,7 +55,9 @@ class Reading:
         folder: str,
         rows: Iterator[Item | Complaint],
         close: Callable[[], None] = lambda: None,
+        skipped: Skipped | None = None,
     ) -> None:
+        self.skipped = skipped or Skipped()
         self.format, self.described, self.folder = format, described, folder
         self._rows: Iterator[Item | Complaint] | None = rows
         self._close = close
@@ -184,11 +189,18 @@ def _read_query(spec: InputSpec, template: Template | None) -> Reading:
 def _read_files(spec: InputSpec, source: Path, template: Template | None) -> Reading:
     if spec.id_field is not None:
         raise InputError("--id-field needs named fields; a file's id is its relative path: leave it out")
-    rows = read_files(spec.source, spec.glob, template)
+    skipped = Skipped()
+    of_code = spec.operation == REVIEW and source.is_dir()
+    if of_code:
+        rows = read_tree(spec.source, spec.glob, template, skipped)
+    else:
+        rows = read_files(spec.source, spec.glob, template)
     what = f"files of {_name(spec)} that match {shown(spec.glob)}" if spec.glob else _name(spec)
     folder = source if source.is_dir() else source.parent
     described = "folder, a file an item" if source.is_dir() else "one file"
-    return Reading("files", described, os.path.realpath(folder), _not_empty(rows, what))
+    if of_code:
+        described = "source code, a file an item"
+    return Reading("files", described, os.path.realpath(folder), _not_empty(rows, what), skipped=skipped)
 
 
 def _not_empty(rows: Iterator[Item | Complaint], name: str) -> Iterator[Item | Complaint]:

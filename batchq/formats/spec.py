@@ -19,7 +19,7 @@ class InputSpec:
         None  # the field that holds the id; None: id, key or custom_id, else the row number
     )
     glob: str | None = None  # of a folder's files; None: all of them
-    operation: str | None = None  # of the job; for messages only
+    operation: str | None = None  # of the job; a folder to `review` is a tree of source code
     query: str | None = None  # what a database is asked, and only a database
     folder: str | None = None  # that relative files of a list lie in; None: the list's own
     apart: bool = False  # an address is read by a process of its own, see fetch.py

@@ -105,7 +105,15 @@ def usage_of(response: Mapping[str, Any]) -> Usage:
         input_tokens=count("promptTokenCount") + count("toolUsePromptTokenCount"),
         output_tokens=count("candidatesTokenCount") + count("thoughtsTokenCount"),
         cached_tokens=count("cachedContentTokenCount"),
+        image_tokens=_drawn(raw.get("candidatesTokensDetails")),
     )
+
+
+def _drawn(details: Any) -> int:
+    """Output tokens of images."""
+    rows = [row for row in details if isinstance(row, Mapping)] if isinstance(details, list) else []
+    counts = [row.get("tokenCount") for row in rows if row.get("modality") == "IMAGE"]
+    return sum(count for count in counts if isinstance(count, int) and count > 0)
 
 
 def parsed(text: str) -> Any:

@@ -52,6 +52,7 @@ class Operation(Protocol):
 
     name: str
     default_model: str | None  # None: the operation takes no model, and no quota of one
+    default_schema: Mapping[str, Any] | None  # of answers, where the job names none
     needs_provider: bool  # asks Gemini, so key and model are checked before anything is stored
 
     def check(self, input: Mapping[str, Any], model: str | None) -> str | None:

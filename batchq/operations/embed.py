@@ -35,6 +35,7 @@ class Embed:
 
     name = "embed"
     default_model: str | None = MODEL
+    default_schema: Mapping[str, Any] | None = None
     needs_provider = True
     pack = TEXTS
 

@@ -26,6 +26,7 @@ class Generate:
 
     name = "generate"
     default_model: str | None = MODEL
+    default_schema: Mapping[str, Any] | None = None
     needs_provider = True
 
     def __init__(self, provider: Callable[[], Provider]) -> None:

@@ -31,6 +31,7 @@ class Own:
     ) -> None:
         self.name = name
         self.default_model = model
+        self.default_schema: Mapping[str, Any] | None = None
         self.needs_provider = needs_provider
         self.where = f"{function.__module__}.{getattr(function, '__qualname__', function)}"
         self._function = function

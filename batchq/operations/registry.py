@@ -19,7 +19,7 @@ from batchq.operations.base import Operation
 from batchq.operations.own import Check, Function, Own
 from batchq.providers.base import Provider
 
-BUILT_IN = ("embed", "extract", "generate")
+BUILT_IN = ("embed", "extract", "generate", "image", "review")
 NOT_FOUND = "is not on the Python path: correct its name, or set PYTHONPATH to the folder that it lies in"
 RESERVED = frozenset({"control", "dead_letter"})  # the names of batchq's own queues
 
@@ -116,6 +116,14 @@ def _build(name: str) -> Operation:
         from batchq.operations.extract import Extract
 
         return Extract(provider)
+    if name == "image":
+        from batchq.operations.image import Image
+
+        return Image(provider)
+    if name == "review":
+        from batchq.operations.review import Review
+
+        return Review(provider)
     from batchq.operations.generate import Generate
 
     return Generate(provider)

@@ -85,6 +85,18 @@ class OutcomeStore:
                 return
             over = not wait()
 
+    def keep_file(self, job_id: str, digest: str, data: bytes) -> None:
+        """Store what an answer names by its digest, see core/pictures.py."""
+        keys = self._db.job_keys(job_id)
+        self._db.run("keep_file", [keys.job, keys.files], [digest, data])
+
+    def file(self, job_id: str, digest: str) -> bytes:
+        """Raises NotFound when the job is gone."""
+        data = self._inputs.file(job_id, digest)
+        if data is None:
+            raise NotFound(f"job {job_id} is gone: expired or deleted")
+        return data
+
     def dead(self, job_id: str) -> Iterator[StoredResult]:
         """Dead letters that are not purged, found by scanning the states: shards without one are not read."""
         keys = self._db.job_keys(job_id)

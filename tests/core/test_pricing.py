@@ -55,7 +55,7 @@ def test_versions_of_a_model_have_its_price(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["gemini-2.5-flash-image", "gemini-2.5-flash-preview-tts", "gemini-9-ultra", "gemini", "", "gemini-2.5"],
+    ["gemini-2.5-pro-image", "gemini-2.5-flash-preview-tts", "gemini-9-ultra", "gemini", "", "gemini-2.5"],
 )
 def test_other_models_have_no_price(name: str) -> None:
     assert price_of(name) is None
@@ -91,3 +91,12 @@ def test_the_table_says_when_it_was_read() -> None:
     year, month = AS_OF.split("-")
     assert int(year) >= 2026
     assert 1 <= int(month) <= 12
+
+
+def test_drawn_images_have_a_price_of_their_own() -> None:
+    usage = Usage(input_tokens=100, output_tokens=1_300, image_tokens=1_290)
+    assert cost_usd("gemini-2.5-flash-image", usage) == pytest.approx(
+        (100 * 0.3 + 10 * 2.5 + 1_290 * 30) / 1e6
+    )
+    assert cost_usd("gemini-2.5-flash", usage) == pytest.approx((100 * 0.3 + 1_300 * 2.5) / 1e6)
+    assert Usage(*usage.wire()) == usage

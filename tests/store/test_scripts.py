@@ -40,6 +40,7 @@ COMMANDS = {
     "finish_commit": "HEXISTS HMGET HSET PEXPIRE RPUSH TIME",
     "heal": "HDEL HINCRBY HMGET HSCAN HSET LTRIM RPUSH SETRANGE TIME ZADD",
     "hold": "HEXISTS HGET HINCRBY HMGET HSET RPUSH TIME",
+    "keep_file": "EXISTS HSET PEXPIRE PTTL",
     "mark_begun": "HINCRBY HMGET HSET TIME",
     "note": "EXISTS PEXPIRE PTTL RPUSH",
     "put_file": "HMGET HSET",
@@ -300,6 +301,7 @@ def test_every_call_of_the_walk_brings_as_many_keys_and_arguments_as_the_headers
     world.jobs.pin("job", "project")
     assert Outbox(checked).count_redrive("job", 1) == 1
     assert Upkeep(checked).recount("job", 2, mend=False) == []
+    world.outcomes.keep_file("job", "digest", b"bytes")
     uploads = UploadStore(checked)
     assert uploads.claim("project", "digest", "job", "worker", "name", 0).name == "name"
     assert uploads.uploaded("project", "digest", "worker", "uri", 1)

@@ -41,13 +41,25 @@ def result_row(result: Result) -> JsonObject:
         "id": result.id,
         "status": str(result.status),
         "text": result.text if succeeded else None,
-        "data": result.data if succeeded else None,
+        "data": _data(result) if succeeded else None,
         "error": None if succeeded else error_of(result),
         "attempts": result.attempts,
         "duration_ms": result.duration_ms,
         "tokens": usage.input_tokens + usage.output_tokens,
         "cost": _cost(result.outcome),
     }
+
+
+def _data(result: Result) -> Json:
+    """The answer's data; of drawn pictures where their files lie."""
+    if result.operation != "image":
+        return result.data
+    parts = [
+        part
+        for candidate in (result.response or {}).get("candidates") or ()
+        for part in (candidate.get("content") or {}).get("parts") or ()
+    ]
+    return [part["fileData"]["fileUri"] for part in parts if "fileData" in part] or None
 
 
 def _cost(outcome: Outcome) -> float | None:

@@ -8,7 +8,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -20,6 +20,7 @@ from batchq.formats.words import shown
 from batchq.formats.writers.destination import Destination
 from batchq.formats.writers.flat import VECTOR, flat_fields
 from batchq.formats.writers.forms import FORM_WRITERS
+from batchq.formats.writers.pictures import Pictures
 
 _BUFFER = 2**20
 _REMEDY = "The results are safe in the job: write them again with `batchq results JOB -o OUT`"
@@ -48,10 +49,36 @@ def write(
     Folders that are missing are made. An existing file is replaced and keeps its mode; behind a symbolic
     link the file it leads to is. `stdout` stands in for sys.stdout.buffer. `schema` is the job's: csv, parquet
     and a table get a column for each of its plain fields; `vectors` says that it has embeddings, which get a column of
-    float32 in parquet. Raises BatchqError where the file cannot be written
+    float32 in parquet. Pictures of answers become files in a folder beside the file, see pictures.py. Raises BatchqError where the file cannot be written
     (a full disk among it), BrokenPipeError where standard output or a pipe was closed.
     """
-    counted = _Counted(results)
+    pictures = Pictures(_beside(destination))
+    counted = _Counted(pictures.placed(results))
+    try:
+        size = _write(counted, destination, stdout, schema, vectors=vectors, before_rename=pictures.keep)
+    except BaseException:
+        pictures.drop()
+        raise
+    return Written(counted.count, destination.path, size)
+
+
+def _beside(destination: Destination) -> Path | None:
+    """The file beside which there is a place for others; None: there is none."""
+    if destination.path is None or destination.address is not None or destination.direct:
+        return None
+    return Path(os.path.realpath(destination.path))
+
+
+def _write(
+    counted: _Counted,
+    destination: Destination,
+    stdout: BinaryIO | None,
+    schema: Mapping[str, Any] | None,
+    *,
+    vectors: bool,
+    before_rename: Callable[[], None],
+) -> int:
+    """Bytes of the file; 0 for a table."""
     fields = flat_fields(schema)
     if vectors and destination.form == "parquet":
         fields = (*fields, VECTOR)
@@ -60,26 +87,24 @@ def write(
 
         assert destination.address is not None
         upsert(counted, destination.address, fields, _REMEDY)
-        return Written(counted.count, destination.path, 0)
+        return 0
     parts = FORM_WRITERS[destination.form](counted, fields)
     try:
         if destination.path is None:
-            size = _copy(parts, stdout if stdout is not None else sys.stdout.buffer)
-        elif destination.address is not None:
+            return _copy(parts, stdout if stdout is not None else sys.stdout.buffer)
+        if destination.address is not None:
             with Remote(destination.address).replaced() as remote:
-                size = _copy(parts, remote)
-        elif destination.direct:
+                return _copy(parts, remote)
+        if destination.direct:
             with Path(destination.path).open("wb", buffering=_BUFFER) as file:
-                size = _copy(parts, file)
-        else:
-            size = _replace(parts, Path(os.path.realpath(destination.path)))
+                return _copy(parts, file)
+        return _replace(parts, Path(os.path.realpath(destination.path)), before_rename)
     except BrokenPipeError:
         raise
     except OSError as exc:
         if exc is counted.error:  # the results broke off, not the file
             raise
         raise BatchqError(_sorry(exc, destination.path)) from exc
-    return Written(counted.count, destination.path, size)
 
 
 class _Counted:
@@ -106,7 +131,7 @@ def _copy(parts: Iterable[bytes], file: IO[bytes]) -> int:
     return size
 
 
-def _replace(parts: Iterable[bytes], target: Path) -> int:
+def _replace(parts: Iterable[bytes], target: Path, before_rename: Callable[[], None]) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = (
         target.parent / f".batchq-{secrets.token_hex(8)}.part"
@@ -119,6 +144,7 @@ def _replace(parts: Iterable[bytes], target: Path) -> int:
             size = _copy(parts, file)
             os.fsync(handle)  # before the rename, or a crash could leave the name on an empty file
         _must_be_replaceable(target)
+        before_rename()
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
