@@ -17,8 +17,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batchq.core import audio
-
 BYTES_A_TOKEN = 4
 TILE_TOKENS = 258
 SMALL_SIDE = 384
@@ -60,26 +58,22 @@ def _bytes_in(value: Any) -> int:
     return 2 if value is not None else 0
 
 
-def of_file(data: bytes, kind: str | None) -> int:
-    """Tokens of a file by its MIME type; None: it is text."""
+def of_file(data: bytes, kind: str | None, length_s: float | None = None) -> int:
+    """Tokens of a file by its MIME type (None: it is text) and, of a recording, its length."""
     if kind is None or kind.startswith("text/"):
         return len(data) // BYTES_A_TOKEN
     if kind == "application/pdf":
         return TILE_TOKENS * max(1, len(_PDF_PAGE.findall(data)))
     if kind.startswith("audio/"):
-        return of_audio(data, kind)
+        return of_audio(len(data), length_s)
     size = image_size(data)
     return TILE_TOKENS * (tiles(*size) if size else UNREAD_IMAGE_TILES)
 
 
-def of_audio(data: bytes, kind: str) -> int:
-    """By its length in seconds, as its own headers tell it."""
-    try:
-        length_s = audio.seconds(data, kind)
-    except ValueError:
-        length_s = None
+def of_audio(size: int, length_s: float | None) -> int:
+    """`size` in bytes, from which the length is guessed where it is not known."""
     if length_s is None:
-        length_s = len(data) / AUDIO_BYTES_A_SECOND
+        length_s = size / AUDIO_BYTES_A_SECOND
     return AUDIO_TOKENS_A_SECOND * max(1, math.ceil(length_s))
 
 

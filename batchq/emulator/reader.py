@@ -15,6 +15,7 @@ from batchq.core.tokens import of_audio
 from batchq.emulator.answers import text_tokens
 from batchq.emulator.refusals import Refusal, invalid, unknown_field
 from batchq.emulator.wire_fields import CONTENT_FIELDS, PART_DATA, PART_FIELDS, SCHEMA_FIELDS, SNAKE_OF
+from batchq.operations import recordings
 
 IMAGE_TOKENS = 258  # a tile; each image is counted as one
 PAGE_TOKENS = 258
@@ -190,7 +191,10 @@ class Reader:
                 self.complain(invalid("The document has no pages."))
             into.add("DOCUMENT", PAGE_TOKENS * max(1, pages))
         elif kind.startswith("audio/"):
-            into.add("AUDIO", of_audio(data, kind))
+            try:
+                into.add("AUDIO", of_audio(len(data), recordings.seconds(data)))
+            except ValueError:
+                self.complain(invalid("Unable to process input audio."))
         elif kind.startswith("video/"):
             into.add("VIDEO", VIDEO_TOKENS_S * max(1, len(data) // VIDEO_BYTES_S))
         elif kind in READ:

@@ -15,7 +15,7 @@ from batchq.flow.experience import Experience
 from batchq.flow.gate import Gate, Permit, TooLarge, TooLong
 from batchq.flow.holds import Holds
 from batchq.operations.base import Call
-from batchq.operations.media import media_type
+from batchq.operations.media import tokens_of
 from batchq.settings import QuotaSettings, Settings
 from batchq.store.job_record import JobSpec, Lane
 from batchq.store.quotas import QuotaStore, QuotaView
@@ -109,7 +109,7 @@ def raw_tokens(call: Call) -> int:
     if call.schema is not None:
         raw += len(json.dumps(call.schema)) // tokens.BYTES_A_TOKEN
     if call.blob is not None:
-        raw += tokens.of_file(call.blob.data, media_type(call.blob.data))
+        raw += tokens_of(call.blob)
     return raw
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from batchq.core import audio
+from contextlib import suppress
+
+from batchq.core import tokens
 from batchq.core.records import JsonObject
 from batchq.errors import Unsendable
-from batchq.operations import pdf, pictures
+from batchq.operations import pdf, pictures, recordings
 from batchq.operations.base import Blob
 
 
@@ -45,9 +47,19 @@ def _check(data: bytes, kind: str | None) -> None:
         if problem := pdf.problem(data):
             raise ValueError(problem)
     elif kind.startswith("audio/"):
-        audio.seconds(data, kind)
+        recordings.seconds(data)
     else:
         pictures.check(data, kind)
+
+
+def tokens_of(blob: Blob) -> int:
+    """Input tokens that Gemini will count for it, about."""
+    kind = media_type(blob.data)
+    length_s = None
+    if kind is not None and kind.startswith("audio/"):
+        with suppress(ValueError):
+            length_s = recordings.seconds(blob.data)
+    return tokens.of_file(blob.data, kind, length_s)
 
 
 def media_type(data: bytes) -> str | None:

@@ -6,8 +6,6 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from batchq.core.boxes import boxes
-
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -60,16 +58,28 @@ def _check_read(data: bytes, kind: str) -> None:
 
 def _check_heif(data: bytes) -> None:
     """Pillow cannot read it; its boxes must be whole and tell of a picture."""
-    try:
-        meta = next((box for box in list(boxes(data)) if box.kind == b"meta"), None)
-    except ValueError:
-        raise _broken() from None
-    if meta is None:
+    meta = next((content for kind, content in list(_boxes(data)) if kind == b"meta"), b"")
+    at = meta.find(b"ispe")  # width and height of the picture and of each of its tiles
+    if at < 0:
         raise _broken()
-    at = data.find(b"ispe", meta.start, meta.end)  # width and height of the picture and of each of its tiles
     while at >= 0:
-        _check_size(int.from_bytes(data[at + 8 : at + 12]), int.from_bytes(data[at + 12 : at + 16]))
-        at = data.find(b"ispe", at + 16, meta.end)
+        _check_size(int.from_bytes(meta[at + 8 : at + 12]), int.from_bytes(meta[at + 12 : at + 16]))
+        at = meta.find(b"ispe", at + 16)
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and content of the boxes of an ISO media file, each of which begins with its length."""
+    at = 0
+    while at < len(data):
+        size, kind, head = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8], 8
+        if size == 1:
+            size, head = int.from_bytes(data[at + 8 : at + 16]), 16
+        elif size == 0:
+            size = len(data) - at
+        if size < head or at + size > len(data):
+            raise _broken()
+        yield kind, data[at + head : at + size]
+        at += size
 
 
 def _frames(data: bytes) -> Iterator[Image.Image]:
