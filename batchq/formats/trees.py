@@ -10,15 +10,19 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, TypeAlias
 
 from batchq.core.records import Item
 from batchq.errors import Complaint, InputError
 from batchq.formats.files import glob_pattern
-from batchq.formats.ignores import Ignores
 from batchq.formats.items import BadRow, checked_id
 from batchq.formats.places import is_under
 from batchq.formats.template import Template
 from batchq.formats.words import shown
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 OWN_RULES = ".batchqignore"  # like .gitignore, and after it
 MOST_BYTES = 256_000  # of a source file: some 6,000 lines; larger ones are data, or made by a program
@@ -35,7 +39,7 @@ node_modules/ bower_components/ __pycache__/ venv/ site-packages/ third_party/ v
 *_pb2.py *_pb2_grpc.py *.pb.go package-lock.json pnpm-lock.yaml"""
 SOURCES = frozenset(_SUFFIXES.split())
 NAMES = frozenset(_NAMES.split())
-USUAL = Ignores(_USUAL.split())  # what nobody wrote by hand; a line "!name/" of one's own rules takes it back
+_Rules: TypeAlias = "tuple[str, GitIgnoreSpec]"  # the folder, with its slash, and what its file says
 
 
 @dataclass(slots=True)
@@ -83,7 +87,7 @@ def read_tree(
 
 
 def _sources(root: str, matches: re.Pattern[str] | None, skipped: Skipped) -> Iterator[tuple[str, str]]:
-    todo: list[tuple[str, str, tuple[tuple[str, Ignores], ...]]] = [(root, "", (("", USUAL),))]
+    todo: list[tuple[str, str, tuple[_Rules, ...]]] = [(root, "", (("", _usual()),))]
     while todo:
         folder, prefix, rules = todo.pop()
         try:
@@ -113,17 +117,27 @@ def _sources(root: str, matches: re.Pattern[str] | None, skipped: Skipped) -> It
         todo.extend(reversed(inner))
 
 
-def _rules_in(folder: str, prefix: str, name: str) -> list[tuple[str, Ignores]]:
+@cache
+def _usual() -> GitIgnoreSpec:
+    """What nobody wrote by hand; a line "!name/" of one's own rules takes it back."""
+    from pathspec import GitIgnoreSpec
+
+    return GitIgnoreSpec.from_lines(_USUAL.split())
+
+
+def _rules_in(folder: str, prefix: str, name: str) -> list[_Rules]:
+    from pathspec import GitIgnoreSpec
+
     try:
         with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
-            return [(prefix, Ignores(file))]
+            return [(prefix, GitIgnoreSpec.from_lines(file))]
     except OSError:
         return []
 
 
-def _ignored(name: str, rules: tuple[tuple[str, Ignores], ...], *, is_folder: bool) -> bool:
-    for prefix, ignores in reversed(rules):  # the deepest file of rules first
-        verdict = ignores.verdict(name.removeprefix(prefix), is_folder=is_folder)
+def _ignored(name: str, rules: tuple[_Rules, ...], *, is_folder: bool) -> bool:
+    for prefix, spec in reversed(rules):  # the deepest file of rules first
+        verdict = spec.check_file(name.removeprefix(prefix) + ("/" if is_folder else "")).include
         if verdict is not None:
             return verdict
     return False
