@@ -12,7 +12,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Unpack
 
 from batchq import wiring
@@ -21,9 +20,10 @@ from batchq.core.job import JobRecord, JobStatus
 from batchq.core.lifecycle import ENDED, HoldCause, ItemState, JobState
 from batchq.core.records import DeadLetter, Item, Result
 from batchq.core.wording import no_worker
-from batchq.errors import Complaint, InputError, NoWorkerWarning, StoreUnavailable, WaitTimeout
+from batchq.errors import Complaint, Conflict, InputError, NoWorkerWarning, StoreUnavailable, WaitTimeout
 from batchq.flow.cancel import cancel, delete
 from batchq.flow.plan import Plan, plan
+from batchq.flow.publish import result_of
 from batchq.flow.quotas import Quotas
 from batchq.flow.redrive import Choice, Filters, dead_letters, purge, redrive
 from batchq.flow.status import completed, unserved_queues
@@ -114,7 +114,7 @@ class Client:
 
         An item is an `Item`, a dict (the batchq JSONL shape), an `(id, prompt)` pair or a prompt. The options are
         those of `SubmitOptions`: operation, model, prompt, schema, options, idempotency_key, job_id, priority, rpm,
-        tpm, concurrency, max_cost, deadline, webhook, metadata, retention_s, files, strict, skip_bad, preflight; `schema` is a JSON Schema or a Pydantic model.
+        tpm, concurrency, max_cost, deadline, all_or_nothing, destination, webhook, metadata, retention_s, files, strict, skip_bad, preflight; `schema` is a JSON Schema or a Pydantic model.
         Repeating a call with its idempotency key gives the same job. Raises InputError, Conflict, NotEnoughMemory,
         StoreUnavailable, Fatal; nothing is stored then.
         """
@@ -220,14 +220,18 @@ class Client:
     ) -> Iterator[Result]:
         """Settled items in input order; `only` of these states. Raises NotFound.
 
-        With `wait` each as its turn settles; `stop`, set by somebody, ends the waiting.
+        Of a job that is all or nothing there are none before every item has succeeded: raises Conflict. With `wait`
+        each as its turn settles; `stop`, set by somebody, ends the waiting.
         """
-        spec, file = self.walk.spec(job_id), partial(self.walk.outcomes.file, job_id)
-        table_wait = _patience(self.walk, job_id, stop or threading.Event()) if wait else None
+        spec = self.walk.spec(job_id)
+        stop = stop or threading.Event()
+        if spec.all_or_nothing:
+            _whole_or_none(self.walk, job_id, _patience(self.walk, job_id, stop) if wait else None)
+        table_wait = _patience(self.walk, job_id, stop) if wait else None
         for stored in self.walk.outcomes.results(job_id, lanes=len(spec.lanes), wait=table_wait):
             if stored.outcome is None or (only is not None and stored.state not in only):
                 continue
-            yield Result(stored.id, stored.ordinal, spec.lanes[stored.lane].operation, stored.outcome, file)
+            yield result_of(self.walk, spec, stored, stored.outcome)
 
     def cancel(self, job_id: str) -> bool:
         return cancel(self.walk, job_id, by=PERSON)
@@ -301,6 +305,26 @@ class _Lonely:
         if missing:
             self._told = True
             warnings.warn(f"job {self._job_id} waits: {no_worker(missing)}", NoWorkerWarning, stacklevel=2)
+
+
+def _whole_or_none(walk: Walk, job_id: str, wait: Callable[[], bool] | None) -> None:
+    """Raises Conflict while an all-or-nothing job has no results to show; with `wait` its end is waited for."""
+    while wait is not None and wait():
+        pass
+    record = walk.jobs.record(job_id)
+    if record.state is JobState.COMPLETED:
+        return
+    if record.state is JobState.FAILED and record.succeeded == record.total:
+        return  # only its destination refused them
+    if record.state in ENDED:
+        raise Conflict(
+            f"job {job_id} is {record.state} and all or nothing: {record.total - record.succeeded:,} of "
+            f"{record.total:,} items did not succeed, so there are no results. `batchq dlq list {job_id}` shows which, "
+            f"`batchq dlq redrive {job_id}` sends them again"
+        )
+    raise Conflict(
+        f"job {job_id} is all or nothing and {record.state}: its results are there when every item succeeded"
+    )
 
 
 def _patience(walk: Walk, job_id: str, stop: threading.Event) -> Callable[[], bool]:

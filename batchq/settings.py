@@ -139,6 +139,11 @@ class Settings(BaseSettings):
         description="beginnings of addresses (`s3://bucket/lists/`) whose lists workers may read for messages that "
         "name them as their source; in the variable split by commas",
     )
+    destinations: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="beginnings of addresses (`s3://bucket/results/`) to which workers may write for messages that "
+        "name them as their destination; in the variable split by commas",
+    )
     include: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="modules with own operations; in the variable split by commas"
     )
@@ -191,6 +196,13 @@ class Settings(BaseSettings):
         20,
         description="wait before an event is sent again, at first; it grows threefold each time, up to an hour",
     )
+    destination_tries: Count = Field(
+        8, description="times that a job's results are written before it has failed"
+    )
+    destination_wait_s: Positive = Field(
+        10,
+        description="wait before results are written again, at first; it grows threefold each time, up to an hour",
+    )
     webhook_loopback: bool = Field(
         False, description="events may go to this machine, over plain http too: for receivers under test"
     )
@@ -210,7 +222,7 @@ class Settings(BaseSettings):
             value = [part for part in value.split(os.pathsep) if part]
         return tuple(Path(part).expanduser() for part in value)
 
-    @field_validator("sources")
+    @field_validator("sources", "destinations")
     @classmethod
     def _are_beginnings(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for one in value:
@@ -219,7 +231,7 @@ class Settings(BaseSettings):
         # up to a slash, else https://data.example would let https://data.example.evil in
         return tuple(one if one.endswith("/") else f"{one}/" for one in value)
 
-    @field_validator("include", "sources", mode="before")
+    @field_validator("include", "sources", "destinations", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         return (

@@ -26,6 +26,7 @@ from batchq.store.items import ItemStore
 from batchq.store.jobs import JobStore
 from batchq.store.outbox import Outbox
 from batchq.store.outcomes import OutcomeStore
+from batchq.store.publications import PublicationStore
 from batchq.store.quotas import QuotaStore
 from batchq.store.submissions import SubmissionStore
 from batchq.store.upkeep import Upkeep
@@ -169,6 +170,7 @@ def build_walk(settings: Settings, *, slots: int, project: str = "", incarnation
         quotas=QuotaStore(store),
         outbox=Outbox(store),
         events=EventStore(store),
+        publications=PublicationStore(store),
         upkeep=Upkeep(store),
         uploads=UploadStore(store),
         dispatcher=Dispatcher(make_app(settings), settings),

@@ -217,9 +217,22 @@ def _head(record: JobRecord) -> list[tuple[str, str]]:
         rows.append(("limits", ", ".join(limits)))
     if record.max_cost is not None:
         rows.append(("cost limit", money(record.max_cost)))
+    if record.destination is not None:
+        rows.append(("destination", _destination(record.destination)))
+    if record.all_or_nothing:
+        rows.append(("promise", "all or nothing"))
     if record.deadline is not None:
         rows.append(("deadline", _clock(record.deadline)))
     return rows
+
+
+def _destination(where: JsonObject) -> str:
+    text = f"{where['url']}: {where['state']}"
+    if where["state"] in ("writing", "written"):
+        text += f", {where['written']:,} results"
+    if where["error"]:
+        text += f" (after {where['tries']} tries: {where['error']})"
+    return text
 
 
 def _list_row(record: JobRecord) -> tuple[str, ...]:

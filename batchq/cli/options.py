@@ -76,6 +76,7 @@ class JobOptions:
     idempotency_key: str | None = None
     max_cost: float | None = None  # USD
     deadline: float | None = None  # Unix seconds
+    all_or_nothing: bool = False
     webhook: str | None = None
     strict: bool = False
     skip_bad: bool = False
@@ -114,6 +115,7 @@ class JobOptions:
             concurrency=self.concurrency,
             max_cost=self.max_cost,
             deadline=self.deadline,
+            all_or_nothing=self.all_or_nothing,
             webhook=self.webhook,
             metadata=metadata,
             run=self.digest(source),
@@ -139,6 +141,7 @@ class JobOptions:
             self.glob,
             self.query,
             self.skip_bad,
+            *(["all or nothing"] if self.all_or_nothing else []),
         ]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -293,6 +296,11 @@ _JOB_OPTIONS = (
         metavar="URL",
         callback=filled,
         help="https address that hears of the job's pauses and its end.",
+    ),
+    click.option(
+        "--all-or-nothing",
+        is_flag=True,
+        help="Results are published only if every item succeeds; else the job fails.",
     ),
     click.option("--strict", is_flag=True, help="Refuse the input if any item cannot be sent."),
     click.option("--skip-bad", is_flag=True, help="Lines that break the list become failed items."),

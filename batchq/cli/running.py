@@ -305,8 +305,12 @@ def _to_the_end(
         if request.as_json:
             say.document({**record.to_json(), "results": None})
         return exit_code(record)
-    written = _write(client, job_id, destination)
-    tell_report(client, record, written or "standard output")
+    if record.state is JobState.FAILED and record.all_or_nothing:
+        written = None
+        tell_report(client, record)
+    else:
+        written = _write(client, job_id, destination)
+        tell_report(client, record, written or "standard output")
     if request.as_json:
         say.document({**record.to_json(), "results": written})
     return exit_code(record)

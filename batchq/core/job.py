@@ -69,6 +69,10 @@ class JobRecord:
     errors: dict[str, int]  # by kind
     history: tuple[Change, ...]
     max_cost: float | None = None  # USD
+    all_or_nothing: bool = False
+    destination: JsonObject | None = (
+        None  # url (without secrets), state, written, tries, error; None: there is none
+    )
     deadline: float | None = None
     priority: int = 5
     rpm: int | None = None

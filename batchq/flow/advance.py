@@ -7,13 +7,12 @@ calls may be lost or doubled; what it does is decided by the store's scripts.
 from __future__ import annotations
 
 import logging
-import secrets
 
 from batchq.core import window
 from batchq.core.lifecycle import ENDED, JobState
 from batchq.errors import NewerData, NotFound
-from batchq.flow.gates import Passage, job_quota
-from batchq.flow.letters import feed
+from batchq.flow.finish import finish, leave_queues
+from batchq.flow.gates import Passage
 from batchq.flow.walk import PACKS, UNBOUNDED, Walk
 from batchq.store.job_record import JobSpec, Lane
 
@@ -35,7 +34,7 @@ def advance(walk: Walk, job_id: str) -> None:
         while walk.jobs.cancel_sweep(job_id, len(spec.lanes)):
             pass
     elif state is JobState.PAUSED:
-        _leave_queues(walk, spec)  # its share of the window is for the others
+        leave_queues(walk, spec)  # its share of the window is for the others
     elif state in (JobState.PENDING, JobState.PROCESSING):
         for lane in spec.lanes:
             _fill(walk, spec, lane)
@@ -96,38 +95,3 @@ def hold_of(passage: Passage) -> tuple[int, str]:
         if view.held_ms > longest:
             longest, reason = view.held_ms, view.why
     return longest, reason
-
-
-def finish(walk: Walk, spec: JobSpec) -> bool:
-    """End the job if nothing of it is open. True: it has ended, by this call."""
-    owner = secrets.token_hex(6)
-    generation = walk.jobs.finish_begin(spec.id, owner)
-    if generation is None:
-        return False
-    for shard in walk.outcomes.loose_shards(spec.id):
-        walk.outcomes.compact(spec.id, shard)
-    fed = feed(walk, spec.id)  # while the sweeper still looks at the job
-    state = walk.jobs.finish_commit(spec, owner, generation)
-    if state is None:
-        walk.jobs.wake(spec.id)
-        return False
-    if not fed and state is not JobState.CANCELLED:  # those of a cancelled job can no more be redriven
-        walk.jobs.wake(spec.id)
-    leave(walk, spec)
-    log.info("job %s %s", spec.id, state)
-    return True
-
-
-def leave(walk: Walk, spec: JobSpec) -> None:
-    """Nothing of an ended job is left in what jobs share: windows and quotas."""
-    _leave_queues(walk, spec)
-    walk.quotas.drop(job_quota(spec.id))
-    walk.gates.forget(spec.id)
-    walk.specs.drop(spec.id)
-
-
-def _leave_queues(walk: Walk, spec: JobSpec) -> None:
-    for lane in spec.lanes:
-        queue = walk.settings.operation(lane.operation).queue or lane.operation
-        passage = walk.gates.of(spec, lane, walk.project_of(queue))
-        walk.fleet.leave_queue(passage.shared or queue, spec.id, lane.number)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from batchq.core.lifecycle import JobState
 from batchq.errors import InputError
-from batchq.flow.advance import advance, leave
+from batchq.flow.advance import advance
+from batchq.flow.finish import leave
 from batchq.flow.submission import JOB_ID
 from batchq.flow.walk import Walk
 

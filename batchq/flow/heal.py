@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from batchq.core.lifecycle import ENDED, JobState
 from batchq.errors import BatchqError, NewerData, NotFound
-from batchq.flow.advance import advance, finish
+from batchq.flow.advance import advance
+from batchq.flow.finish import finish
 from batchq.flow.forecast import forecast
 from batchq.flow.letters import feed
 from batchq.flow.walk import Walk

@@ -1,4 +1,4 @@
-"""Which lists a `batchq.submit` message may name.
+"""Which lists and destinations a `batchq.submit` message may name.
 
 Whoever can write to the queue has a worker read them, with that worker's rights and from its place in the network: so
 files under its file roots, addresses whose beginning its settings name, and no others.
@@ -38,11 +38,24 @@ def spec_of(source: str, prompt: str | None, settings: Settings) -> InputSpec:
     return InputSpec(source, prompt=prompt, roots=roots, folder=own, apart=True)
 
 
+def check_destination_of_message(url: str, settings: Settings) -> None:
+    """Whoever can write to the queue has a worker write there. Raises InputError."""
+    if not _is_under(url, settings.destinations):
+        raise InputError(
+            f"{shown(masked(url))} is none of the addresses that a message may name: add its beginning to the "
+            "workers' BATCHQ_DESTINATIONS, or submit with batchq.Client or `batchq submit`"
+        )
+
+
 def _check_address(address: str, allowed: tuple[str, ...]) -> None:
-    path = unquote(re.split(r"[?#]", address)[0])
-    roundabout = "::" in path or "\\" in path or ".." in path.split("/")
-    if roundabout or not any(address.startswith(beginning) for beginning in allowed):
+    if not _is_under(address, allowed):
         raise InputError(
             f"{shown(masked(address))} is none of the addresses that a message may name: add its beginning to the "
             "workers' BATCHQ_SOURCES, or submit it with batchq.Client or `batchq submit`"
         )
+
+
+def _is_under(address: str, allowed: tuple[str, ...]) -> bool:
+    path = unquote(re.split(r"[?#]", address)[0])
+    roundabout = "::" in path or "\\" in path or ".." in path.split("/")
+    return not roundabout and any(address.startswith(beginning) for beginning in allowed)

@@ -32,6 +32,8 @@ ARGUMENTS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "max_cost": ((int, float), _NUMBER),
     "deadline": ((int, float), _NUMBER),
     "metadata": (Mapping, _OBJECT),
+    "all_or_nothing": (bool, "true or false"),
+    "destination": (str, _TEXT),
     "webhook": (str, _TEXT),
     "retention_s": ((int, float), _NUMBER),
 }
@@ -40,6 +42,7 @@ _FILLED = (
     "model",
     "idempotency_key",
     "webhook",
+    "destination",
 )  # an unset variable of a script must not pass for one
 
 
@@ -70,6 +73,10 @@ class SubmitOptions(TypedDict, total=False):
     concurrency: int | None  # calls in flight
     max_cost: float | None  # USD; the job pauses before it is passed
     deadline: float | None  # Unix seconds; what is pending then is cancelled
+    all_or_nothing: bool  # results are published only if every item succeeds, else the job fails
+    destination: (
+        str | None
+    )  # a URL (of a file or a database) at which workers write the results when the job ends
     webhook: str | None  # an https address that hears of the job's pauses and its end
     metadata: Mapping[str, Any] | None
     retention_s: float | None  # after the end; the settings'
@@ -99,6 +106,8 @@ class Submission:
     max_cost: float | None = None  # USD
     deadline: float | None = None  # Unix seconds
     metadata: JsonObject = field(default_factory=dict)
+    all_or_nothing: bool = False
+    destination: str | None = None  # a URL
     webhook: str | None = None  # the address that hears of its pauses and its end
     run: str | None = None  # digest of source and options, by which `batchq run` finds its unfinished job
     retention_ms: int = 0  # after the end; 0: for ever
@@ -115,13 +124,13 @@ def check_arguments(given: Mapping[str, Any]) -> None:
         if value is None:
             continue
         kind, words = ARGUMENTS[name]
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise InputError(f"{name} must be {words}, not {type(value).__name__}")
         if isinstance(value, str) and name in _FILLED and not value.strip():
             raise InputError(f"{name} is empty: give one, or leave it out")
         if isinstance(value, Mapping):
             _check_json(name, value)
-        if isinstance(value, int | float) and not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"{name} must be a finite number, not {value}")
     retention_s = given.get("retention_s")
     if retention_s is not None and retention_s <= 0:

@@ -20,6 +20,7 @@ from batchq.errors import BatchqError, Complaint, Conflict, InputError
 from batchq.flow.shard_writer import ShardWriter
 from batchq.flow.submission import JOB_ID, Accepted, Submission
 from batchq.flow.walk import Walk
+from batchq.formats import masked, url_destination
 from batchq.store.job_record import NANO
 
 BEAT_S = 5.0
@@ -85,6 +86,8 @@ def check(walk: Walk, submission: Submission) -> None:
             f"job id {submission.job_id[:40]!r}: use up to 128 letters, digits, '.', '_' and '-', no '.' or '-' first"
         )
     _check_webhook(walk, submission.webhook)
+    if submission.destination is not None:
+        url_destination(submission.destination)
     problem = walk.operation(submission.operation).check_job(submission.options, submission.schema)
     if problem is not None:
         raise InputError(problem)
@@ -149,6 +152,10 @@ def _fields(submission: Submission) -> dict[str, str | int]:
         fields["tpm"] = submission.tpm
     if submission.concurrency is not None:
         fields["concurrency"] = submission.concurrency
+    if submission.all_or_nothing:
+        fields["all_or_nothing"] = "1"
+    if submission.destination is not None:
+        fields["out"], fields["out_shown"] = submission.destination, masked(submission.destination)
     if submission.webhook is not None:
         fields["webhook"] = submission.webhook
     if submission.max_cost is not None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from batchq.core.records import ErrorInfo, Item
 from batchq.errors import Complaint, ConfigurationError, InputError, NotEnoughMemory, ProviderError
-from batchq.flow.message_source import spec_of
+from batchq.flow.message_source import check_destination_of_message, spec_of
 from batchq.flow.patience import patiently
 from batchq.flow.submission import ARGUMENTS, Submission, check_arguments
 from batchq.flow.submit import submit
@@ -48,6 +48,8 @@ def submit_message(
     """
     _check(payload)
     submission = _submission(payload, task_id, retention_ms)
+    if submission.destination is not None:
+        check_destination_of_message(submission.destination, walk.settings)
 
     def attempt() -> str | NotEnoughMemory:
         try:

@@ -30,6 +30,7 @@ from batchq.store.job_record import JobSpec, Lane
 from batchq.store.jobs import JobStore
 from batchq.store.outbox import Outbox
 from batchq.store.outcomes import OutcomeStore
+from batchq.store.publications import PublicationStore
 from batchq.store.quotas import QuotaStore
 from batchq.store.submissions import SubmissionStore
 from batchq.store.upkeep import Upkeep
@@ -63,6 +64,7 @@ PACKS = (
     8  # of a model, under way at once in a process: a hundred vectors are some 10 MB until they are stored
 )
 SPECS = 200  # jobs whose description a process keeps
+PUBLISHING = 2  # jobs whose results this process writes to their destinations at once
 SENDINGS = 8  # of events to webhooks, at once
 SHARD_BYTES = 16 * 1024 * 1024  # of unpacked items a process keeps, about: several windows of 1 kB items
 
@@ -85,6 +87,7 @@ class Walk:
     quotas: QuotaStore
     outbox: Outbox
     events: EventStore
+    publications: PublicationStore
     upkeep: Upkeep
     uploads: UploadStore
     dispatcher: Dispatcher
@@ -100,6 +103,7 @@ class Walk:
     calls: Calls = field(default_factory=Calls)
     suspect: threading.Lock = field(default_factory=threading.Lock)
     sendings: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(SENDINGS))
+    publishing: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(PUBLISHING))
     specs: Lru[str, JobSpec] = field(default_factory=lambda: Lru(SPECS))
     shards: Lru[tuple[str, int], Shard] = field(default_factory=lambda: Lru(SHARD_BYTES, shard_weight))
     tables: Lru[str, tuple[ShardRow, ...]] = field(default_factory=lambda: Lru(TABLE_ROWS, len))

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from batchq.formats.reading import Reading, read
     from batchq.formats.spec import FORMATS, OUTPUT_FORMATS, InputSpec
     from batchq.formats.template import Template
-    from batchq.formats.writers import Destination, Written, check_destination, result_line, write
+    from batchq.formats.writers import (
+        Destination,
+        Written,
+        check_destination,
+        result_line,
+        url_destination,
+        write,
+    )
 
 __all__ = [
     "FORMATS",
@@ -33,6 +40,7 @@ __all__ = [
     "read",
     "result_line",
     "row_id",
+    "url_destination",
     "write",
 ]
 
@@ -45,6 +53,6 @@ __getattr__ = lazily(
         "reading": ("Reading", "read"),
         "spec": ("FORMATS", "OUTPUT_FORMATS", "InputSpec"),
         "template": ("Template",),
-        "writers": ("Destination", "Written", "check_destination", "result_line", "write"),
+        "writers": ("Destination", "Written", "check_destination", "result_line", "url_destination", "write"),
     },
 )

@@ -47,6 +47,8 @@ class JobSpec:
     created_ms: int
     retention_ms: int  # 0: for ever
     budgeted: bool = False  # its calls are reckoned before they are made; the limit itself may be raised
+    all_or_nothing: bool = False  # its results are published only when every item succeeded
+    destination: str | None = None  # the URL at which workers publish them; None: whoever wants them asks
     webhook: str | None = None  # the address that hears of its pauses and its end
     project: str | None = None  # the only one whose workers may ask its models; None: whichever
 
@@ -120,6 +122,20 @@ def _reason(raw: Mapping[str, str]) -> str | None:
     return "; ".join(raw.get(f"why:{cause}") or HOLD_REASONS[HoldCause(cause)] for cause in causes)
 
 
+def _destination(raw: Mapping[str, str]) -> JsonObject | None:
+    url = raw.get("out_shown")
+    if not url:
+        return None
+    state = raw.get("out_state") or ("withheld" if JobState(raw["state"]) in ENDED else "waiting")
+    return {
+        "url": url,
+        "state": state,
+        "written": int(raw.get("out_written", 0)),
+        "tries": int(raw.get("out_tries", 0)),
+        "error": raw.get("out_error") or None,
+    }
+
+
 def _seconds(raw: Mapping[str, str], name: str) -> float | None:
     return int(raw[name]) / 1000 if raw.get(name) else None
 
@@ -155,6 +171,8 @@ def record_of(
     if held is not None and state in (JobState.PENDING, JobState.PROCESSING):
         state, reason = JobState.PAUSED, raw.get("q_why") or None
         resumes_at = held if held < math.inf else None
+    if state is JobState.PROCESSING and raw.get("out_state") == "writing":
+        reason = "its results are being written"
     eta, pace = None, Pace.from_wire(raw.get("pace"))
     if state not in ENDED and (state is not JobState.PAUSED or resumes_at is not None):
         wait_s = max(0.0, (resumes_at or now) - now)
@@ -198,6 +216,8 @@ def record_of(
         slowest=tuple(Slow("", position, ms) for position, ms in slow.items()),
         errors={name[4:]: int(n) for name, n in raw.items() if name.startswith("err:") and int(n) > 0},
         history=tuple(Change(**json.loads(line)) for line in log),
+        all_or_nothing=raw.get("all_or_nothing") == "1",
+        destination=_destination(raw),
         max_cost=number("max_nano") / NANO if raw.get("max_nano") else None,
         deadline=_seconds(raw, "deadline"),
         priority=int(raw.get("priority", 5)),

@@ -73,6 +73,8 @@ class JobStore:
             project=raw.get("project") or None,
             webhook=raw.get("webhook") or None,
             budgeted="max_nano" in raw,
+            all_or_nothing=raw.get("all_or_nothing") == "1",
+            destination=raw.get("out") or None,
         )
 
     def record(self, job_id: str) -> JobRecord:
@@ -240,8 +242,8 @@ class JobStore:
         )
         return int(reply[1]) if reply[0] == b"ok" else None
 
-    def finish_commit(self, spec: JobSpec, owner: str, generation: int) -> JobState | None:
-        """The end state, or None when a redrive opened the job again meanwhile."""
+    def finish_commit(self, spec: JobSpec, owner: str, generation: int, failure: str = "") -> JobState | None:
+        """The end state, or None when a redrive opened the job again meanwhile. `failure`: why the job failed."""
         keys = self._db.job_keys(spec.id)
         every = keys.all(len(spec.lanes))
         named = [keys.job, keys.log, keys.events]
@@ -249,7 +251,14 @@ class JobStore:
         reply = self._db.run(
             "finish_commit",
             [*named, *rest],
-            [self._db.now_arg, owner, generation, spec.retention_ms],
+            [
+                self._db.now_arg,
+                owner,
+                generation,
+                spec.retention_ms,
+                failure,
+                change_line("failed", "worker", failure),
+            ],
         )
         if reply[0] != b"ok":
             return None

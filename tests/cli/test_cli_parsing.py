@@ -67,12 +67,6 @@ def test_every_command_that_prints_takes_json() -> None:
             assert "--json" in ask(*command, "--help").output, command
 
 
-def test_what_is_not_built_is_not_shown() -> None:
-    shown = ask("run", "--help").output + ask("--help").output
-    for name in ("--all-or-nothing",):
-        assert name not in shown
-
-
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

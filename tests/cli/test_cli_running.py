@@ -72,6 +72,26 @@ def test_a_run_with_failed_items_ends_with_3_and_shows_one_of_each_kind(house: H
 
 
 @scene
+def test_a_run_that_is_all_or_nothing_ends_with_4_and_touches_no_file(house: House) -> None:
+    house.file("words.txt", "good\nbad\n")
+    out = house.file("out.jsonl", "old\n")
+
+    run = house.run(
+        "run", "words.txt", "--operation", "shout", "--all-or-nothing", "-o", "out.jsonl", "--json"
+    )
+
+    assert run.process.returncode == 4, run.err
+    assert "failed: all or nothing: 1 of 2 items did not succeed" in run.err
+    assert "batchq dlq redrive" in run.err
+    assert out.read_text() == "old\n"
+    assert (run.json["state"], run.json["results"]) == ("failed", None)
+    told = house.run("results", run.json["id"], "-o", "out.jsonl")
+    assert told.process.returncode == 1
+    assert "there are no results" in told.err
+    assert out.read_text() == "old\n"
+
+
+@scene
 def test_the_readmes_own_operation_runs_as_it_stands(house: House) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     [module] = re.findall(r"```python\n(# shouting\.py\n.*?)```", readme, re.DOTALL)

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from formats_helpers import Inputs
-from postgres_process import postgres_server
+from postgres_kit import postgres_server
 
 
 @pytest.fixture

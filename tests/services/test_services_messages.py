@@ -69,6 +69,8 @@ BAD = {
     "too much": ({"items": ["x" * 1_400_000] * 3}, "more than 4 MB"),
     "a source anywhere": ({"source": "s3://bucket/list.jsonl"}, "workers' BATCHQ_SOURCES"),
     "a source here": ({"source": "/etc/hostname"}, "no BATCHQ_FILE_ROOTS"),
+    "a destination": ({"items": items(1), "destination": "s3://bucket/o.jsonl"}, "BATCHQ_DESTINATIONS"),
+    "a word for yes": ({"items": items(1), "all_or_nothing": "yes"}, "true or false"),
     "two sources": ({"items": items(1), "source": "s3://bucket/list.jsonl"}, "not both"),
     "an unknown operation": ({"items": items(1), "operation": "wrok"}, "wrok"),
     "an unknown argument": ({"items": items(1), "operation": "work", "modle": "m"}, "did you mean 'model'"),

@@ -145,6 +145,7 @@ def test_job_states_and_hold_causes_in_lua_are_those_of_python() -> None:
             r'(?:state|record\[\d\]|known\[\d\]) [=~]= "([a-z]+)"|HSET.*"state", "([a-z]+)"', line
         )
         found += re.findall(r'local state = .* and "([a-z]+)" or "([a-z]+)"', line)
+        found += re.findall(r'then state = "([a-z]+)"()', line)
         for pair in found:
             for word in filter(None, pair):
                 if word in ("cancel", "deadline"):
@@ -155,7 +156,7 @@ def test_job_states_and_hold_causes_in_lua_are_those_of_python() -> None:
             assert cause in set(HoldCause), (
                 f"{place}: {cause!r} is no cause of {lifecycle_place('HoldCause')}"
             )
-    assert seen >= {"receiving", "pending", "processing", "completed", "cancelled"}
+    assert seen >= {"receiving", "pending", "processing", "completed", "failed", "cancelled"}
 
 
 def test_verdicts_and_kinds_of_release_are_those_of_the_headers() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchq.errors import InputError
-from batchq.formats.addresses import file_name, is_address, is_database, local_path
+from batchq.formats.addresses import file_name, is_address, is_database, local_path, masked
 from batchq.formats.extras import need
 from batchq.formats.remote import Remote
 from batchq.formats.spec import OUTPUT_FORMATS
@@ -58,6 +58,23 @@ def check_destination(out: str, format: str | None = None) -> Destination:
     if found.form == "parquet":
         need("parquet", "pyarrow")
     return found
+
+
+def url_destination(url: str) -> Destination:
+    """The destination that a URL names, by its text alone: what it stands for is not looked at. Raises InputError."""
+    if not is_address(url):
+        raise InputError(
+            f"destination {shown(url)} is no URL: workers write it, so name one that they reach: s3://bucket/name.jsonl, "
+            "postgresql://user@host/database, file:///shared/name.csv. `batchq results JOB -o PATH` writes to a path here"
+        )
+    if is_database(url):
+        return Destination(masked(url), "sql", address=url)
+    path = local_path(url)
+    if path is not None:
+        return Destination(path, _form(path))
+    if url.lower().startswith(("http://", "https://")):
+        raise InputError(f"{shown(masked(url))}: nothing can be written to a web address")
+    return Destination(masked(url), _form(file_name(url)), address=url)
 
 
 def _remote(address: str, format: str | None) -> Destination:

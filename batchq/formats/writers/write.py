@@ -43,19 +43,24 @@ def write(
     *,
     schema: Mapping[str, Any] | None = None,
     vectors: bool = False,
+    mark: str = "",
 ) -> Written:
     """Write all results. After an exception, of ours or of `results`, a file or table is what it was before.
 
     Folders that are missing are made. An existing file is replaced and keeps its mode; behind a symbolic
     link the file it leads to is. `stdout` stands in for sys.stdout.buffer. `schema` is the job's: csv, parquet
     and a table get a column for each of its plain fields; `vectors` says that it has embeddings, which get a column of
-    float32 in parquet. Pictures of answers become files in a folder beside the file, see pictures.py. Raises BatchqError where the file cannot be written
+    float32 in parquet. Pictures of answers become files in a folder beside the file, see pictures.py. What is written
+    beside a file until it is whole carries `mark`: whatever else lies there with it was left by a writer that died, and
+    goes. Raises BatchqError where the file cannot be written
     (a full disk among it), BrokenPipeError where standard output or a pipe was closed.
     """
     pictures = Pictures(_beside(destination))
     counted = _Counted(pictures.placed(results))
     try:
-        size = _write(counted, destination, stdout, schema, vectors=vectors, before_rename=pictures.keep)
+        size = _write(
+            counted, destination, stdout, schema, vectors=vectors, before_rename=pictures.keep, mark=mark
+        )
     except BaseException:
         pictures.drop()
         raise
@@ -77,6 +82,7 @@ def _write(
     *,
     vectors: bool,
     before_rename: Callable[[], None],
+    mark: str,
 ) -> int:
     """Bytes of the file; 0 for a table."""
     fields = flat_fields(schema)
@@ -98,7 +104,7 @@ def _write(
         if destination.direct:
             with Path(destination.path).open("wb", buffering=_BUFFER) as file:
                 return _copy(parts, file)
-        return _replace(parts, Path(os.path.realpath(destination.path)), before_rename)
+        return _replace(parts, Path(os.path.realpath(destination.path)), before_rename, mark)
     except BrokenPipeError:
         raise
     except OSError as exc:
@@ -131,11 +137,13 @@ def _copy(parts: Iterable[bytes], file: IO[bytes]) -> int:
     return size
 
 
-def _replace(parts: Iterable[bytes], target: Path, before_rename: Callable[[], None]) -> int:
+def _replace(parts: Iterable[bytes], target: Path, before_rename: Callable[[], None], mark: str) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = (
-        target.parent / f".batchq-{secrets.token_hex(8)}.part"
-    )  # beside it: a rename is within one disk
+    prefix = f".batchq-{mark}-" if mark else ".batchq-"
+    for left in target.parent.glob(f"{prefix}*.part") if mark else ():
+        left.unlink(missing_ok=True)
+    # beside it: a rename is within one disk
+    temporary = target.parent / f"{prefix}{secrets.token_hex(8)}.part"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(handle, "wb", buffering=_BUFFER) as file:

@@ -53,7 +53,7 @@ redis.call("HSET", lane, "rcur", string.format("%.0f", math.min(cursor, lowest))
 -- a later slice as well, when the job ended, or a finisher began, since the one before
 if first or record[4] then redis.call("HINCRBY", job, "gen", 1) end
 redis.call("HSET", job, "state", "processing", "fatal_row", "0")
-redis.call("HDEL", job, "finished", "fin", "error", "cancel", "deadline")
+redis.call("HDEL", job, "finished", "fin", "error", "cancel", "deadline", "out_state", "out_written", "out_tries", "out_due", "out_error")
 for _, key in ipairs(KEYS) do redis.call("PERSIST", key) end
 if change ~= "" then
   redis.call("RPUSH", log, '{"time":' .. string.format("%.3f", now / 1000) .. "," .. change .. "}")
