@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import subprocess
-import sys
 import time
 import zlib
 from dataclasses import dataclass
@@ -21,7 +18,7 @@ from pathlib import Path
 from batchq.store.database import Database
 from bench.meter import Meter, markdown, peak_mb
 from bench.overhead import finished
-from bench.stage import COMMAND, ROOT, Stage, stage
+from bench.stage import Submitted, stage
 
 WORDS = [
     f"{start}{end}"
@@ -67,24 +64,24 @@ def measured(items: int) -> Seen:
         worker = this.worker(100, queues="batchq.control,batchq.noop")
         meter = Meter(this.redis_url, {"worker": [worker.pid], "server": [this.server]})
         with this.client() as client:
-            job_id, submit_s, submitter_mb = "", 0.0, 0.0
+            submitted: list[Submitted] = []
 
             def work() -> None:
-                nonlocal job_id, submit_s, submitter_mb
-                job_id, submit_s, submitter_mb = submit(this, lines)
-                finished(client, job_id)
+                submitted.append(this.submit(str(lines), "--operation", "noop"))
+                finished(client, submitted[0].job_id)
 
             cost = meter.measure(items, work)
-        data, beside = at_rest(Database(this.redis_url), job_id)
+        [job] = submitted
+        data, beside = at_rest(Database(this.redis_url), job.job_id)
         return Seen(
             items,
             1000 * sum(cost.cpu_s.values()) / items,
-            1000 * submit_s / items,
+            1000 * job.cpu_s / items,
             1000 * loop_s / items,
             cost.commands / items,
             data / items,
             beside / items,
-            submitter_mb,
+            job.mb,
             peak_mb(worker.pid),
             items / cost.wall_s,
         )
@@ -110,19 +107,6 @@ def reading_loop(path: Path) -> float:
                 zlib.compress(json.dumps(pending).encode())
                 pending.clear()
     return time.process_time() - began
-
-
-def submit(this: Stage, lines: Path) -> tuple[str, float, float]:
-    """The job's id, the submitting process's processor seconds and its peak of memory in MB."""
-    command = [sys.executable, "-c", COMMAND, "submit", str(lines), "--operation", "noop", "--json"]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=this.environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    assert process.stdout is not None
-    said = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    assert status == 0, said
-    return json.loads(said)["id"], used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 def at_rest(database: Database, job_id: str) -> tuple[int, int]:

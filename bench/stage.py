@@ -27,6 +27,15 @@ CONFIG = {"temperature": 0.2}  # of every call: hardly anybody has none
 INCLUDE = ("operations_under_test",)
 
 
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A job, and what its submitting process took."""
+
+    job_id: str
+    cpu_s: float
+    mb: float  # at most
+
+
 @dataclass
 class Stage:
     folder: Path
@@ -61,6 +70,18 @@ class Stage:
             assert all(worker.poll() is None for worker in own), f"a worker ended: see {self.folder}"
             time.sleep(0.1)
         return client
+
+    def submit(self, *arguments: str) -> Submitted:
+        """`batchq submit`, as a process of its own."""
+        command = [sys.executable, "-c", COMMAND, "submit", *arguments, "--json", "--no-preflight"]
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        assert process.stdout is not None
+        said = process.stdout.read()
+        _, status, used = os.wait4(process.pid, 0)
+        assert status == 0, said
+        return Submitted(json.loads(said)["id"], used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
     def emulator(self, what: str, body: dict[str, Any] | None = None) -> Any:
         """Ask the emulator about itself, or tell it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 from batchq.core.records import Answer, Json
 from batchq.errors import ConfigurationError, ProviderError, Rejected, Unavailable
@@ -20,7 +20,8 @@ LONGEST = 500  # characters of an exception's text that are kept
 
 
 class Own:
-    """Runs a function on each item.
+    """Runs a function on each item. Where its input or output is annotated as a Pydantic model, that is what it gets
+    and gives; inputs are checked when they are submitted.
 
     ProviderErrors that it raises keep their meaning; ValueError, TypeError, LookupError, AssertionError and
     NotImplementedError fail the item; OSError (TimeoutError, ConnectionError) and all others are tried again.
@@ -31,7 +32,9 @@ class Own:
     ) -> None:
         self.name = name
         self.default_model = model
-        self.default_schema: Mapping[str, Any] | None = None
+        takes, gives = _models(function)
+        self._input = takes
+        self.default_schema: Mapping[str, Any] | None = gives.model_json_schema() if gives else None
         self.needs_provider = needs_provider
         self.where = f"{function.__module__}.{getattr(function, '__qualname__', function)}"
         self._function = function
@@ -43,6 +46,8 @@ class Own:
         input: Mapping[str, Any],
         model: str | None,  # noqa: ARG002
     ) -> str | None:
+        if self._input is not None and (problem := _misfit(self._input, input)) is not None:
+            return problem
         return self._check(input) if self._check else None
 
     def check_file(self, blob: Blob) -> str | None:  # noqa: ARG002
@@ -59,7 +64,8 @@ class Own:
 
     def run(self, call: Call) -> Answer:
         try:
-            value = self._function(call.input, call) if self._takes_call else self._function(call.input)
+            given = self._input.model_validate(call.input) if self._input else call.input
+            value = self._function(given, call) if self._takes_call else self._function(given)
         except ProviderError:
             raise
         except FOR_GOOD as exc:
@@ -71,6 +77,8 @@ class Own:
         return value if isinstance(value, Answer) else self._answer(value, call)
 
     def _answer(self, value: Any, call: Call) -> Answer:
+        if hasattr(value, "model_dump"):
+            value = value.model_dump(mode="json")
         try:
             text = json.dumps(value, ensure_ascii=False, allow_nan=False)
             text.encode()
@@ -88,6 +96,28 @@ class Own:
         return Answer(
             {"output": data}, text=data if isinstance(data, str) else None, data=data, model=call.model
         )
+
+
+def _models(function: Function) -> tuple[Any, Any]:
+    """The Pydantic models that the function's input and output are annotated with; None where they are not."""
+    try:
+        hints = get_type_hints(function)
+        names = list(inspect.signature(function).parameters)
+    except Exception:  # annotations may be anything
+        return None, None
+    first = hints.get(names[0]) if names else None
+    return tuple(one if hasattr(one, "model_validate") else None for one in (first, hints.get("return")))  # type: ignore[return-value]
+
+
+def _misfit(model: Any, input: Mapping[str, Any]) -> str | None:
+    """The first thing that makes an input none of the model's, by field."""
+    try:
+        model.model_validate(input)
+    except ValueError as exc:
+        first = exc.errors(include_url=False)[0]  # type: ignore[attr-defined]
+        where = ".".join(str(step) for step in first["loc"])
+        return f"{where}: {first['msg']}" if where else str(first["msg"])
+    return None
 
 
 def _takes_call(function: Function, where: str) -> bool:

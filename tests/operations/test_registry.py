@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, PositiveInt
 
 from batchq.core.records import Answer, Usage
 from batchq.errors import ConfigurationError, Fatal, ProviderError, Rejected, Throttled, Unavailable
 from batchq.operations import registry
 from batchq.operations.base import Call
+
+
+class Order(BaseModel):
+    quantity: PositiveInt
+
+
+class Delivery(BaseModel):
+    missing: int
 
 
 @pytest.fixture(autouse=True)
@@ -228,3 +237,23 @@ def test_checking_needs_neither_a_provider_nor_google_genai() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_an_operation_may_take_and_give_pydantic_models() -> None:
+    @registry.operation("typed")
+    def typed(order: Order, call: Call) -> Delivery:
+        return Delivery(missing=order.quantity + call.attempt)
+
+    one = registry.get("typed")
+    assert one.check({"quantity": 2}, None) is None
+    assert one.check({"quantity": 0}, None) == "quantity: Input should be greater than 0"
+    assert "Field required" in str(one.check({}, None))
+    assert one.default_schema == Delivery.model_json_schema()
+    assert one.run(Call("id", {"quantity": 2}, None, schema=one.default_schema)).data == {"missing": 3}
+
+    @registry.operation("untyped")
+    def untyped(input: "what nobody knows") -> "nor this":  # type: ignore[valid-type]  # noqa: F722
+        return input
+
+    assert registry.get("untyped").default_schema is None
+    assert registry.get("untyped").run(Call("id", {"a": 1}, None)).data == {"a": 1}
