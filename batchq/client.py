@@ -114,7 +114,7 @@ class Client:
 
         An item is an `Item`, a dict (the batchq JSONL shape), an `(id, prompt)` pair or a prompt. The options are
         those of `SubmitOptions`: operation, model, prompt, schema, options, idempotency_key, job_id, priority, rpm,
-        tpm, concurrency, max_cost, deadline, all_or_nothing, destination, webhook, metadata, retention_s, files, strict, skip_bad, preflight; `schema` is a JSON Schema or a Pydantic model.
+        tpm, concurrency, max_cost, not_before, deadline, all_or_nothing, destination, webhook, metadata, retention_s, files, strict, skip_bad, preflight; `schema` is a JSON Schema or a Pydantic model.
         Repeating a call with its idempotency key gives the same job. Raises InputError, Conflict, NotEnoughMemory,
         StoreUnavailable, Fatal; nothing is stored then.
         """

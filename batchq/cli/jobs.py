@@ -221,6 +221,8 @@ def _head(record: JobRecord) -> list[tuple[str, str]]:
         rows.append(("destination", _destination(record.destination)))
     if record.all_or_nothing:
         rows.append(("promise", "all or nothing"))
+    if record.not_before is not None:
+        rows.append(("not before", _clock(record.not_before)))
     if record.deadline is not None:
         rows.append(("deadline", _clock(record.deadline)))
     return rows

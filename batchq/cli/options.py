@@ -75,6 +75,7 @@ class JobOptions:
     priority: int | None = None
     idempotency_key: str | None = None
     max_cost: float | None = None  # USD
+    not_before: float | None = None  # Unix seconds
     deadline: float | None = None  # Unix seconds
     all_or_nothing: bool = False
     webhook: str | None = None
@@ -114,6 +115,7 @@ class JobOptions:
             tpm=self.tpm,
             concurrency=self.concurrency,
             max_cost=self.max_cost,
+            not_before=self.not_before,
             deadline=self.deadline,
             all_or_nothing=self.all_or_nothing,
             webhook=self.webhook,
@@ -212,7 +214,7 @@ def read_schema(name: str) -> dict[str, Any]:
     return checked
 
 
-def read_deadline(text: str) -> float:
+def read_time(text: str, option: str) -> float:
     """ "90m", "2h30m" from now, or an ISO time (local where it names no zone), as Unix seconds."""
     spans = _SPAN.findall(text)
     if spans and "".join(number + unit for number, unit in spans) == text:
@@ -222,7 +224,7 @@ def read_deadline(text: str) -> float:
     except (ValueError, OverflowError):
         raise click.BadParameter(
             f"{text!r} is neither a duration (90m, 2h, 1d) nor an ISO time (2026-11-22T06:00)",
-            param_hint="'--deadline'",
+            param_hint=f"'{option}'",
         ) from None
 
 
@@ -286,9 +288,16 @@ _JOB_OPTIONS = (
     ),
     max_cost_option("The job pauses before it has cost USD, as far as the price table knows."),
     click.option(
+        "--at",
+        "not_before",
+        metavar="WHEN",
+        callback=_parsed(lambda text: read_time(text.removeprefix("+"), "--at")),
+        help="+2h or an ISO time (2026-11-22T06:00+01:00): nothing of the job goes out before.",
+    ),
+    click.option(
         "--deadline",
         metavar="WHEN",
-        callback=_parsed(read_deadline),
+        callback=_parsed(lambda text: read_time(text, "--deadline")),
         help="90m, 2h or an ISO time; what is pending then is cancelled.",
     ),
     click.option(

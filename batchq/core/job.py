@@ -69,6 +69,7 @@ class JobRecord:
     errors: dict[str, int]  # by kind
     history: tuple[Change, ...]
     max_cost: float | None = None  # USD
+    not_before: float | None = None  # Unix seconds; nothing of it goes out before
     all_or_nothing: bool = False
     destination: JsonObject | None = (
         None  # url (without secrets), state, written, tries, error; None: there is none

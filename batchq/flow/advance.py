@@ -35,11 +35,16 @@ def advance(walk: Walk, job_id: str) -> None:
             pass
     elif state is JobState.PAUSED:
         leave_queues(walk, spec)  # its share of the window is for the others
-    elif state in (JobState.PENDING, JobState.PROCESSING):
+    elif state in (JobState.PENDING, JobState.PROCESSING) and not waits_ms(walk, spec):
         for lane in spec.lanes:
             _fill(walk, spec, lane)
     if state not in ENDED or state is JobState.CANCELLED:
         finish(walk, spec)
+
+
+def waits_ms(walk: Walk, spec: JobSpec) -> int:
+    """How long until the job may begin, by the store's clock, which guards it too (take.lua)."""
+    return max(0, spec.not_before_ms - walk.jobs.server_ms()) if spec.not_before_ms else 0
 
 
 def _fill(walk: Walk, spec: JobSpec, lane: Lane) -> None:

@@ -56,7 +56,8 @@ def with_eta(walk: Walk, record: JobRecord) -> JobRecord:
         return record
     spec = walk.spec(record.id)
     allowed = allowed_per_hour(walk, spec, [(lane, _passage(walk, spec, lane)) for lane in spec.lanes])
-    return replace(record, eta=eta_s(left, 0, allowed, 0.0))
+    wait_s = max(0.0, (record.not_before or record.now) - record.now)
+    return replace(record, eta=eta_s(left, 0, allowed, wait_s))
 
 
 def binding(walk: Walk, job_id: str) -> tuple[str, int] | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from batchq.core.lifecycle import ENDED, JobState
 from batchq.errors import BatchqError, NewerData, NotFound
-from batchq.flow.advance import advance
+from batchq.flow.advance import advance, waits_ms
 from batchq.flow.finish import finish
 from batchq.flow.forecast import forecast
 from batchq.flow.letters import feed
@@ -131,13 +131,14 @@ def _sweep_job(walk: Walk, job_id: str, this: Round) -> int | None:
     for shard in healed.shards:
         walk.outcomes.compact(job_id, shard)
     advance(walk, job_id)
-    if state not in ENDED:
+    waits = waits_ms(walk, spec)
+    if state not in ENDED and not waits:
         forecast(walk, spec)
     if state is JobState.CANCELLED and finish(walk, spec):
         return None
     feed(walk, job_id)
     deliver(walk, spec)
-    return pause_ms
+    return min(waits, ASLEEP_MS) or pause_ms
 
 
 def _see_off(walk: Walk, spec: JobSpec, state: JobState, pause_ms: int) -> int | None:

@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "tpm": (int, _WHOLE),
     "concurrency": (int, _WHOLE),
     "max_cost": ((int, float), _NUMBER),
+    "not_before": ((int, float), _NUMBER),
     "deadline": ((int, float), _NUMBER),
     "metadata": (Mapping, _OBJECT),
     "all_or_nothing": (bool, "true or false"),
@@ -72,6 +73,7 @@ class SubmitOptions(TypedDict, total=False):
     tpm: int | None  # input tokens a minute
     concurrency: int | None  # calls in flight
     max_cost: float | None  # USD; the job pauses before it is passed
+    not_before: float | None  # Unix seconds; nothing of it goes out before
     deadline: float | None  # Unix seconds; what is pending then is cancelled
     all_or_nothing: bool  # results are published only if every item succeeds, else the job fails
     destination: (
@@ -104,6 +106,7 @@ class Submission:
     concurrency: int | None = None
     tpm: int | None = None
     max_cost: float | None = None  # USD
+    not_before: float | None = None  # Unix seconds
     deadline: float | None = None  # Unix seconds
     metadata: JsonObject = field(default_factory=dict)
     all_or_nothing: bool = False

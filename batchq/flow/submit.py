@@ -79,6 +79,8 @@ def check(walk: Walk, submission: Submission) -> None:
         raise InputError(f"max_cost {submission.max_cost:g} must be above 0, in USD")
     if submission.deadline is not None and submission.deadline <= time.time():
         raise InputError("the deadline has passed already: give a later one")
+    if submission.deadline is not None and submission.deadline <= (submission.not_before or 0):
+        raise InputError("the deadline is before the time at which the job may begin: give a later one")
     if submission.job_id is not None and submission.idempotency_key is not None:
         raise InputError("give a job id or an idempotency key, not both")
     if submission.job_id is not None and not JOB_ID.fullmatch(submission.job_id):
@@ -160,6 +162,8 @@ def _fields(submission: Submission) -> dict[str, str | int]:
         fields["webhook"] = submission.webhook
     if submission.max_cost is not None:
         fields["max_nano"] = round(submission.max_cost * NANO)
+    if submission.not_before is not None:
+        fields["not_before"] = int(submission.not_before * 1000)
     if submission.deadline is not None:
         fields["deadline"] = int(submission.deadline * 1000)
     return fields

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from batchq.core.forecast import Pace, eta_s
@@ -46,6 +47,7 @@ class JobSpec:
     shards: int
     created_ms: int
     retention_ms: int  # 0: for ever
+    not_before_ms: int = 0  # nothing of it goes out before, by the store's clock
     budgeted: bool = False  # its calls are reckoned before they are made; the limit itself may be raised
     all_or_nothing: bool = False  # its results are published only when every item succeeded
     destination: str | None = None  # the URL at which workers publish them; None: whoever wants them asks
@@ -173,9 +175,13 @@ def record_of(
         resumes_at = held if held < math.inf else None
     if state is JobState.PROCESSING and raw.get("out_state") == "writing":
         reason = "its results are being written"
+    not_before = _seconds(raw, "not_before")
+    starts_in_s = max(0.0, (not_before or now) - now)
+    if state is JobState.PENDING and starts_in_s:
+        reason = f"not before {datetime.fromtimestamp(not_before or now, UTC):%Y-%m-%d %H:%M:%S} UTC"
     eta, pace = None, Pace.from_wire(raw.get("pace"))
     if state not in ENDED and (state is not JobState.PAUSED or resumes_at is not None):
-        wait_s = max(0.0, (resumes_at or now) - now)
+        wait_s = max(starts_in_s, (resumes_at or now) - now)
         left = number("pending") + number("processing")
         eta = eta_s(left, pace.per_hour if pace else 0, number("allowed"), wait_s)
     lanes = lanes_of(raw)
@@ -219,6 +225,7 @@ def record_of(
         all_or_nothing=raw.get("all_or_nothing") == "1",
         destination=_destination(raw),
         max_cost=number("max_nano") / NANO if raw.get("max_nano") else None,
+        not_before=not_before,
         deadline=_seconds(raw, "deadline"),
         priority=int(raw.get("priority", 5)),
         rpm=optional_int(raw.get("rpm")),

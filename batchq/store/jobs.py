@@ -72,6 +72,7 @@ class JobStore:
             retention_ms=int(raw.get("retention_ms", 0)),
             project=raw.get("project") or None,
             webhook=raw.get("webhook") or None,
+            not_before_ms=int(raw.get("not_before") or 0),
             budgeted="max_nano" in raw,
             all_or_nothing=raw.get("all_or_nothing") == "1",
             destination=raw.get("out") or None,

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from batchq.cli import COMMANDS, batchq, main
 from batchq.cli.celery import queues_named, worker_arguments
-from batchq.cli.options import JobOptions, read_deadline
+from batchq.cli.options import JobOptions, read_time
 
 HEAVY = ("celery", "kombu", "redis", "google.genai", "pydantic", "rich", "aiohttp", "gevent")
 GROUPS = {"dlq": ("list", "show", "redrive", "purge", "export"), "server": ("start", "stop", "status")}
@@ -99,12 +99,12 @@ def test_an_option_is_json_where_it_is_json() -> None:
 
 
 def test_a_deadline_is_a_duration_or_a_time() -> None:
-    assert read_deadline("2h30m") == pytest.approx(time.time() + 9_000, abs=5)
+    assert read_time("2h30m", "--deadline") == pytest.approx(time.time() + 9_000, abs=5)
     tomorrow = (datetime.now() + timedelta(days=1)).replace(microsecond=0)
-    assert read_deadline(tomorrow.isoformat()) == tomorrow.timestamp()
-    assert read_deadline("2026-11-22T06:00:00+00:00") == 1_795_327_200
+    assert read_time(tomorrow.isoformat(), "--deadline") == tomorrow.timestamp()
+    assert read_time("2026-11-22T06:00:00+00:00", "--deadline") == 1_795_327_200
     with pytest.raises(click.BadParameter):
-        read_deadline("90")
+        read_time("90", "--deadline")
 
 
 def test_runs_that_would_make_another_job_have_another_digest() -> None:

@@ -14,7 +14,7 @@
 -- ARGV[5]  most    items at most; never more than 1,000 a call
 -- ARGV[6]  window  the lane's items in flight at most
 --
--- Returns  {ticket, position, …}; an empty list when there is nothing to take
+-- Returns  {ticket, position, …}; an empty list when there is nothing to take, or the job's time has not come
 --- include clock
 --- include flight
 --- include shards
@@ -25,9 +25,10 @@ local SCAN = 65536 -- bytes of `states` looked at for redriven items in one call
 local REDRIVEN = "[[" .. int(now) .. ',0,0,"REDRIVEN","sent back by a redrive"]]' -- the history it begins with
 local MOST = 1000 -- items a call, whatever is asked: nobody else is served meanwhile
 
-local record = redis.call("HMGET", job, "v", "state", "holds", "cancel")
+local record = redis.call("HMGET", job, "v", "state", "holds", "cancel", "not_before")
 if not record[1] or tonumber(record[1]) > schema then return {} end
 if (record[2] ~= "pending" and record[2] ~= "processing") or (record[3] or "") ~= "" or record[4] then return {} end
+if now < tonumber(record[5] or 0) then return {} end
 local counts = redis.call("HMGET", lane, "processing", "pending", "cur_shard", "cur_off", "redriven", "rcur")
 redis.call("HSET", lane, "window", ARGV[6])
 local room = math.min(most, MOST, window - tonumber(counts[1] or 0), tonumber(counts[2] or 0))
