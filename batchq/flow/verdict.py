@@ -75,8 +75,10 @@ def _limited(passage: Passage, walk: Walk, limited: retry.Limited) -> retry.Limi
         lambda: walk.quotas.refuse(model, limited.kind, for_ms, limited.learnt), lambda: False
     )
     walk.gates.holds.learn(model, held_ms, limited.kind)
-    jitter_ms = limited.delay_ms - limited.hold_ms
-    return replace(limited, delay_ms=HELD_MS if limited.kind == "day" else held_ms + jitter_ms)
+    if limited.kind == "day" or held_ms > walk.settings.message_retry_s * 1000:
+        # it waits in the store, where it goes out when the hold ends, or when somebody lifts it before
+        return replace(limited, delay_ms=HELD_MS)
+    return replace(limited, delay_ms=held_ms + limited.delay_ms - limited.hold_ms)
 
 
 def _unanswered(passage: Passage, walk: Walk, decisions: list[retry.Decision]) -> list[retry.Decision]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from faults.kit import Scene
 
 SETTLED = re.compile(r'item ("(?:[^"\\]|\\.)*") of job (\S+): (succeeded|failed|dead_letter|cancelled) in')
-WAIT_S = 110.0
+WAIT_S = 300.0
 
 
 def verdict(
@@ -49,8 +49,9 @@ def verdict(
     lost, twice = _counted(accepted, results)
     settled = settles(scene.fleet.logs(), job.id)
     twice += sum(count - ends for count in settled.values() if count > ends)
-    calls = Counter({id: n for id, n in scene.calls().items() if id in accepted})
-    repeated = max(0, sum(calls.values()) - len(calls) - record.retries - record.rate_limited)
+    seen = scene.seen()
+    seen.calls = Counter({id: n for id, n in seen.calls.items() if id in accepted})
+    repeated = seen.repeated(record.retries + record.rate_limited)
     in_flight = sum(crash.in_flight for crash in scene.crashes)
     recoveries = [crash.recovery_s for crash in scene.crashes if crash.recovery_s is not None]
     figures = Figures(
@@ -61,7 +62,7 @@ def verdict(
     _check_record(record, results, ends)
     _check_answers(accepted, results, ended or {})
     allowed = in_flight if extra_calls is None else extra_calls
-    assert repeated <= allowed, f"{repeated} calls repeated, {allowed} may be: {_repeated(calls)} {record}"
+    assert repeated <= allowed, f"{repeated} calls repeated, {allowed} may be: {seen.again()} {record}"
     assert record.repeated <= max(allowed, in_flight), record
     check_secrets(scene)
     return figures
@@ -113,7 +114,3 @@ def check_secrets(scene: Scene) -> None:
     logs = scene.fleet.logs()
     assert SECRET not in logs, "a prompt stands in a log"
     assert KEY not in logs, "the key stands in a log"
-
-
-def _repeated(calls: Counter[str]) -> dict[str, int]:
-    return {id: n for id, n in calls.items() if n > 1}

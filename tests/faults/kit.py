@@ -33,6 +33,7 @@ from fleet_kit import OPERATIONS, Fleet, eventually, settings_on
 
 from batchq import Client, Item
 from batchq.client import Job
+from batchq.core.lifecycle import ItemState
 from batchq.emulator import Emulator, EmulatorOptions, expected_text
 from batchq.store.database import Database
 from batchq.store.keys import JobKeys
@@ -47,6 +48,12 @@ KEY = "AIza-secret-of-the-suite"
 MODEL = "gemini-2.5-flash-lite"
 RECOVERED_S = 30.0  # what design.md promises, at the default leases
 
+# a short case for every run of the tests, the whole of it in make test-faults
+SHORT_AND_LONG = pytest.mark.parametrize(
+    ("pool", "n"),
+    [("gevent", 60), *[pytest.param(pool, 300, marks=pytest.mark.fault) for pool in ("gevent", "prefork")]],
+)
+
 
 @dataclass
 class Crash:
@@ -56,6 +63,38 @@ class Crash:
     at: float
     in_flight: int
     recovery_s: float | None = None  # until nothing was leased to it any more
+
+
+@dataclass
+class Seen:
+    """What a provider saw. `refused`: calls that it answered with an error or with nonsense, on purpose."""
+
+    calls: Counter[str] = field(default_factory=Counter)  # by item id
+    answered: frozenset[str] = frozenset()  # item ids
+    refused: int = 0
+
+    @classmethod
+    def by(cls, emulator: Emulator) -> Seen:
+        stats = emulator.stats()
+        prompts = {one["text"].split(":")[0]: one for one in emulator.prompts() if one["text"]}
+        return cls(
+            Counter({id: one["requests"] for id, one in prompts.items()}),
+            frozenset(id for id, one in prompts.items() if one["answered"]),
+            stats["faults"] + stats["rate_limited"] + stats["refused"],
+        )
+
+    def __add__(self, other: Seen) -> Seen:
+        return Seen(self.calls + other.calls, self.answered | other.answered, self.refused + other.refused)
+
+    def again(self) -> dict[str, int]:
+        return {id: n for id, n in self.calls.items() if n > 1}
+
+    def repeated(self, retries: int) -> int:
+        """Calls made again without an error before. `retries` is what the job's record says of errors; a provider
+        that refused on purpose knows better."""
+        if self.answered:
+            return max(0, sum(self.calls.values()) - self.refused - len(self.answered))
+        return max(0, sum(self.calls.values()) - len(self.calls) - retries)
 
 
 @dataclass
@@ -74,6 +113,7 @@ class Scene:
     crashes: list[Crash] = field(default_factory=list)
     figures: list[Figures] = field(default_factory=list)
     dice: random.Random = field(init=False)
+    _seen_before: Seen = field(default_factory=lambda: Seen())  # by a provider that was stopped since
 
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
@@ -97,10 +137,10 @@ class Scene:
 
     def until_alive(self, workers: int) -> None:
         """Until so many workers have beaten (on prefork, their children)."""
-        eventually(lambda: len({beat.name for beat in self.client.fleet()}) >= workers, 60)
+        eventually(lambda: len({beat.name for beat in self.client.fleet()}) >= workers, 200)
 
     def until_calls(self, number: int) -> None:
-        eventually(lambda: sum(self.calls().values()) >= number, 60)
+        eventually(lambda: sum(self.calls().values()) >= number, 200)
 
     def moment(self, of: int) -> int:
         """The fault's moment, as a number of calls begun: drawn from the seed, in the first half of `of`."""
@@ -115,7 +155,30 @@ class Scene:
             os.killpg(worker.pid, signal.SIGKILL)
         return self._crashed(workers, pids)
 
-    def death_of(self, worker: subprocess.Popen[bytes], within_s: float = 60) -> Crash:
+    def gone(self, pids: frozenset[int]) -> None:
+        """Processes that ended by themselves, perhaps without giving their items back."""
+        psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], 30)
+        self._crash(pids)
+
+    def kill_child(self, worker: subprocess.Popen[bytes]) -> None:
+        """kill -9 of one child of prefork that is at an item, as the kernel does when memory runs out."""
+        mine = family(worker)
+        self.kill_process(
+            next(int(words[2]) for words in reversed(self.fleet.lines()) if int(words[2]) in mine)
+        )
+
+    def kill_process(self, pid: int) -> Crash:
+        os.kill(pid, signal.SIGKILL)
+        psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], 10)
+        return self._crash(frozenset([pid]))
+
+    def freeze(self, worker: subprocess.Popen[bytes]) -> Crash:
+        """SIGSTOP, children and all; SIGCONT of the group wakes it."""
+        pids = family(worker)
+        os.killpg(worker.pid, signal.SIGSTOP)
+        return self._crash(pids)
+
+    def death_of(self, worker: subprocess.Popen[bytes], within_s: float = 200) -> Crash:
         """Wait until a worker has killed itself."""
         pids: frozenset[int] = frozenset()
         deadline = time.monotonic() + within_s
@@ -126,10 +189,12 @@ class Scene:
         return self._crashed([worker], pids)
 
     def _crashed(self, workers: Sequence[subprocess.Popen[bytes]], pids: frozenset[int]) -> Crash:
-        at = time.monotonic()
         for worker in workers:
             assert worker.wait(10) == -signal.SIGKILL
-        crash = Crash(pids, at, sum(self._held(pids, begun=True).values()))
+        return self._crash(pids)
+
+    def _crash(self, pids: frozenset[int]) -> Crash:
+        crash = Crash(pids, time.monotonic(), sum(self._held(pids, begun=True).values()))
         self.crashes.append(crash)
         return crash
 
@@ -137,6 +202,10 @@ class Scene:
         """Until nothing is leased to the dead any more."""
         eventually(lambda: not self._held(crash.pids), RECOVERED_S + 30)
         crash.recovery_s = round(time.monotonic() - crash.at, 1)
+
+    def leased(self, job: Job) -> int:
+        """Items of a job that some worker holds."""
+        return bytes(self.database.command("GET", self.keys(job.id).states)).count(b"l")
 
     def _held(self, pids: frozenset[int], *, begun: bool = False) -> Counter[str]:
         """Items leased to processes, by job; `begun`: those whose call was under way."""
@@ -180,9 +249,28 @@ class Scene:
             "GOOGLE_GEMINI_BASE_URL": self.emulator.url,
             "GEMINI_API_KEY": KEY,
             "BATCHQ_PROJECT": "suite",
-            "BATCHQ_QUOTAS": json.dumps({MODEL: {"requests_per_minute": 1_000_000}}),
+            "BATCHQ_QUOTAS": self.quota(requests_per_minute=1_000_000),
         }
         return self.emulator
+
+    def provider_goes(self) -> None:
+        """Nobody listens there any more."""
+        assert self.emulator is not None
+        self._seen_before += Seen.by(self.emulator)
+        self.emulator.close()
+
+    def provider_comes_back(self) -> None:
+        assert self.emulator is not None
+        self.emulator = Emulator(EmulatorOptions(directives=True), port=self.emulator.port).start()
+
+    @staticmethod
+    def quota(**limits: int) -> str:
+        """What BATCHQ_QUOTAS is, with these limits of the model that `ask` names."""
+        return json.dumps({MODEL: limits})
+
+    @property
+    def slots(self) -> int:
+        return SLOTS[self.pool]
 
     def ask(self, n: int, *, faults: Sequence[str] = (), **options: Any) -> Job:
         """`n` prompts; the first ones carry a fault each, as the emulator's directives have it."""
@@ -201,11 +289,17 @@ class Scene:
 
     def calls(self) -> Counter[str]:
         """What the provider saw: calls by item id."""
+        return self.seen().calls
+
+    def seen(self) -> Seen:
         if self.emulator is None:
-            return self.fleet.calls()
-        return Counter(
-            {one["text"].split(":")[0]: one["requests"] for one in self.emulator.prompts() if one["text"]}
-        )
+            return Seen(self.fleet.calls())
+        return self._seen_before + Seen.by(self.emulator)
+
+    def dead(self, job: Job) -> list[str]:
+        """Wait for the job's end: the items whose retries ran out."""
+        job.wait(checker.WAIT_S)
+        return [result.id for result in job.results() if result.status is ItemState.DEAD_LETTER]
 
     def check(self, job: Job, row: str, variant: str, **expected: Any) -> Figures:
         """Wait for the job's end and hold it against the promises; see checker.verdict."""
@@ -252,6 +346,6 @@ def note(request: pytest.FixtureRequest, scene: Scene) -> None:
         request.node.user_properties.append(("figures", one.as_json()))
 
 
-def until(what: Callable[[], object], within_s: float = 60) -> None:
+def until(what: Callable[[], object], within_s: float = 200) -> None:
     """Poll until it holds."""
     eventually(what, within_s)

@@ -109,65 +109,6 @@ def test_vertex_ai_answers_the_same(
     assert emulator.stats()["answered"] == 10
 
 
-NO_ANSWERS = {
-    "blocked": (ItemState.FAILED, "BLOCKED"),
-    "safety": (ItemState.FAILED, "BLOCKED"),
-    "recitation": (ItemState.FAILED, "BLOCKED"),
-    "truncated": (ItemState.FAILED, "TRUNCATED"),
-    "400": (ItemState.FAILED, "INVALID_ARGUMENT"),
-    "no-candidates": (ItemState.DEAD_LETTER, "EMPTY"),
-    "no-text": (ItemState.DEAD_LETTER, "EMPTY"),
-    "not-json": (ItemState.DEAD_LETTER, "UNREADABLE"),
-    "half-json": (ItemState.DEAD_LETTER, "UNREADABLE"),
-    "empty": (ItemState.DEAD_LETTER, "UNREADABLE"),
-    "charset": (ItemState.DEAD_LETTER, "UNREADABLE"),
-    "huge": (ItemState.DEAD_LETTER, "UNREADABLE"),
-    "reset": (ItemState.DEAD_LETTER, "CONNECTION"),
-    "drop": (ItemState.DEAD_LETTER, "CONNECTION"),
-    "503": (ItemState.DEAD_LETTER, "UNAVAILABLE"),
-    "500": (ItemState.DEAD_LETTER, "INTERNAL"),
-    "drip:s=20": (ItemState.DEAD_LETTER, "TIMEOUT"),
-    "hang:s=20": (ItemState.DEAD_LETTER, "TIMEOUT"),
-}
-
-
-def test_what_is_no_answer_is_told_apart_and_never_hurts_a_neighbour(
-    fleet: Fleet, client: Client, gemini: Emulator
-) -> None:
-    fleet.extra["BATCHQ_OPERATIONS__GENERATE__MAX_ATTEMPTS"] = "2"
-    fleet.extra["BATCHQ_OPERATIONS__GENERATE__TIMEOUT_S"] = "2"
-    fleet.start("gevent", 40)
-    rows = [(fault, f"x [[emulate:{fault.replace(':', ' ')}]]") for fault in NO_ANSWERS]
-    job = client.submit([*rows, ("good", "fine")])
-    record = job.wait(60)
-    *bad, good = job.results()
-    ended = {result.id: (result.status, result.error and result.error.status) for result in bad}
-    assert ended == NO_ANSWERS
-    assert good.status is ItemState.SUCCEEDED
-    assert max(result.duration_ms for result in bad) < 4_000, "the deadline is of the whole call"
-    assert record.failed + record.dead_letter == len(NO_ANSWERS)
-
-
-def test_a_storm_of_429_holds_the_fleet_and_costs_no_attempt(
-    fleet: Fleet, client: Client, gemini: Emulator
-) -> None:
-    fleet.extra["BATCHQ_OPERATIONS__GENERATE__MAX_ATTEMPTS"] = "1"
-    fleet.start("gevent", 10)
-    fleet.start("gevent", 10)
-    eventually(lambda: len(client.fleet()) == 2)
-    gemini.configure(faults=("429:retry=0.5",))
-    job = client.submit(prompts(100), preflight=False)
-    eventually(lambda: gemini.stats()["faults"] > 0)
-    first = gemini.stats()["uptime_s"]
-    eventually(lambda: gemini.stats()["uptime_s"] > first + 3)
-    gemini.configure(faults=())
-    record = job.wait(90)
-    assert (record.succeeded, record.retries) == (100, 0)
-    assert record.rate_limited > 0
-    refused = gemini.stats()["requests"] - 100
-    assert refused <= 3 * 40, "both workers stop after the first refusals, window by window"
-
-
 def test_a_bad_key_pauses_the_job_with_the_reason_and_settles_nothing(
     fleet: Fleet, client: Client, gemini: Emulator
 ) -> None:
