@@ -9,6 +9,7 @@ from conftest import Fleet, eventually
 
 from batchq import Client, Item
 from batchq.core.lifecycle import ItemState, JobState
+from batchq.flow.advance import advance
 from batchq.store.database import Database
 
 
@@ -49,6 +50,13 @@ def test_a_larger_job_rolls_and_its_window_is_never_overrun(fleet: Fleet, client
     client.wait(job.id, 60, watch=lambda record: seen.append(record.processing) or False)
     assert max(seen) <= 20, "twice the slots of the one live worker"
     assert job.status().succeeded == 200
+
+
+def test_nothing_is_sent_to_a_queue_that_nobody_consumes(client: Client, database: Database) -> None:
+    job = client.submit(items(50), operation="work")
+    advance(client.walk, job.id)
+    assert database.command("LLEN", "batchq.work") == 0
+    assert job.status().pending == 50
 
 
 def test_passing_errors_are_retried_with_their_history_and_run_out(fleet: Fleet, client: Client) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from store_world import LEASE_MS, PERIOD_MS, START_MS, UNDELIVERED_MS, World
+from store_world import LEASE_MS, PERIOD_MS, START_MS, UNDELIVERED_MS, CheckedDatabase, World
 
 from batchq.core.latency import bucket_of
 from batchq.core.lifecycle import HoldCause, ItemByte, JobState
 from batchq.core.records import Usage
 from batchq.errors import Conflict
+from batchq.store.keys import SCHEMA
 from batchq.store.leases import ClaimRequest, ReleaseKind, ReleaseRequest, Verdict
 
 # -- taking ---------------------------------------------------------------------------------------------------
@@ -740,3 +741,9 @@ def test_one_process_sweeps_at_a_time(world: World) -> None:
     assert not world.fleet.lock("b", 60_000)
     world.fleet.unlock("a")
     assert world.fleet.lock("b", 60_000)
+
+
+def test_a_sweeper_of_an_older_batchq_holds_up_no_newer_one(world: World, checked: CheckedDatabase) -> None:
+    checked.command("SET", checked.keys.sweeper(SCHEMA - 1), "old")
+    assert world.fleet.lock("new", 10_000)
+    assert not world.fleet.lock("another", 10_000)
