@@ -24,6 +24,11 @@ def record(*words: object) -> None:
         os.close(handle)
 
 
+def calls_of(item_id: str) -> int:
+    lines = (line.split() for line in CALLS.read_text().splitlines())
+    return sum(words[:2] == ["call", item_id] for words in lines)
+
+
 @operation("held")
 def held(input: dict[str, Any], call: Call) -> dict[str, Any]:
     """Ends when there is a file `go` beside the record of calls."""
@@ -35,14 +40,15 @@ def held(input: dict[str, Any], call: Call) -> dict[str, Any]:
 
 @operation("work")
 def work(input: dict[str, Any], call: Call) -> dict[str, Any]:
-    """Sleep `ms`, then answer; fail the first `fail` attempts with the error named."""
+    """Sleep `ms`, then compute for `hog_s`, then answer; fail the first `fail` attempts with the error named."""
     began = time.time()
     record("call", call.item_id, os.getpid(), f"{began:.4f}")
     time.sleep(input.get("ms", 0) / 1000)
     if input.get("kill"):
         os.kill(os.getpid(), signal.SIGKILL)
-    seen = sum(line.split()[1] == call.item_id for line in CALLS.read_text().splitlines() if "call" in line)
-    if seen <= input.get("fail", 0):
+    while time.time() - began < input.get("hog_s", 0):
+        pass  # computes without letting anybody else
+    if input.get("fail", 0) and calls_of(call.item_id) <= input["fail"]:
         raise {
             "passing": Unavailable("try later", code=503, kind="UNAVAILABLE"),
             "limited": Throttled("too fast", retry_after_ms=200),

@@ -12,55 +12,11 @@ from conftest import Fleet, eventually
 from test_fleet_walk import items
 
 from batchq import Client, Item, embedded
-from batchq.dispatch import Dispatcher, make_app
 from batchq.emulator import Emulator
 from batchq.flow.submission import Submission
 from batchq.formats import InputSpec, read
 from batchq.store.database import Database
 from batchq.wiring import Place
-
-
-def test_a_dead_prefork_child_is_enough_for_its_item_to_move_on(fleet: Fleet, client: Client) -> None:
-    fleet.start("prefork", 2)
-    job = client.submit(items(20, ms=100), operation="work")
-    eventually(lambda: len(fleet.calls()) >= 2)
-    child = int(next(words[2] for words in fleet.lines() if words[0] == "call"))
-    os.kill(child, signal.SIGKILL)
-    record = job.wait(60)
-    assert record.succeeded == 20
-    assert sum(fleet.calls().values()) <= 21
-
-
-def test_an_item_that_kills_its_worker_three_times_is_set_aside(fleet: Fleet, client: Client) -> None:
-    fleet.start("prefork", 2)
-    job = client.submit([Item("killer", {"kill": 1}), *items(8)], operation="work")
-    record = job.wait(90)
-    assert (record.succeeded, record.dead_letter, record.errors) == (8, 1, {"POISON": 1})
-    assert fleet.calls()["killer"] == 3
-
-
-def test_doubled_messages_change_nothing(fleet: Fleet, client: Client, database: Database) -> None:
-    job = client.submit(items(40, ms=30), operation="work")
-    fleet.start("gevent", 20)
-    eventually(lambda: len(fleet.calls()) >= 10)
-    dispatcher = Dispatcher(make_app(client.settings), client.settings)
-    for ticket in (1, 2, 3):
-        dispatcher.send_wave(job.id, 0, "batchq.work", range(40), ticket)
-    record = job.wait(60)
-    eventually(lambda: database.command("LLEN", "batchq.work") == 0)
-    assert record.succeeded == 40
-    assert set(fleet.calls().values()) == {1}
-
-
-def test_lost_messages_delay_and_lose_nothing(fleet: Fleet, client: Client, database: Database) -> None:
-    job = client.submit(items(40, ms=300), operation="work")
-    fleet.start("gevent", 4)
-    eventually(lambda: len(fleet.calls()) >= 4)
-    for queue in ("batchq.work", "batchq.control"):
-        database.command("DEL", queue)
-    record = job.wait(60)
-    assert record.succeeded == 40
-    assert max(fleet.calls().values()) == 1, "a lost message is no call"
 
 
 def test_a_lost_dispatch_message_is_made_up_for_by_the_sweeper(
@@ -70,23 +26,6 @@ def test_a_lost_dispatch_message_is_made_up_for_by_the_sweeper(
     database.command("DEL", "batchq.control")
     fleet.start()
     assert job.wait(60).succeeded == 10
-
-
-def test_a_worker_told_to_end_finishes_its_calls_and_gives_the_rest_back(
-    fleet: Fleet, client: Client
-) -> None:
-    leaving = fleet.start("gevent", 10)
-    job = client.submit(items(80, ms=300), operation="work")
-    eventually(lambda: len(fleet.calls()) >= 10)
-    leaving.send_signal(signal.SIGTERM)
-    assert leaving.wait(20) == 0
-    left = job.status()
-    assert left.processing <= 20, "prefetched messages go back to the queue; nothing is leased"
-    fleet.start("gevent", 10)
-    record = job.wait(60)
-    assert record.succeeded == 80
-    assert set(fleet.calls().values()) == {1}, "no call is repeated"
-    assert record.repeated == 0
 
 
 @pytest.mark.parametrize("pool", ["gevent", "threads"])

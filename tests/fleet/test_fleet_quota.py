@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections import Counter
 from collections.abc import Iterator
 
@@ -14,7 +12,6 @@ from conftest import Fleet, eventually
 from batchq import Client, Item, wiring
 from batchq.core.lifecycle import JobState
 from batchq.emulator import Emulator, EmulatorOptions
-from batchq.store.database import Database
 
 MODEL = "gemini-2.5-flash-lite"
 OTHER = "gemini-2.5-flash"
@@ -153,26 +150,6 @@ def test_a_provider_that_is_away_costs_items_no_attempts(
     record = job.wait(60)
     assert record.succeeded == 200, record.errors
     assert record.requests <= 200 + 20 + 30 + 5, "the probes were few"
-
-
-@pytest.mark.fault
-def test_a_killed_worker_strands_at_most_a_block_and_its_calls_in_flight_are_freed(
-    fleet: Fleet, client: Client, gemini: Emulator, database: Database
-) -> None:
-    gemini.configure(latency_s=1.0)
-    limits = {"requests_per_minute": 60_000, "concurrency": 10}
-    fleet.extra["BATCHQ_QUOTAS"] = json.dumps({MODEL: limits})
-    doomed = fleet.start("gevent", 10)
-    eventually(lambda: len(client.fleet()) == 1)
-    job = client.submit(prompts(40))
-    eventually(lambda: gemini.stats()["in_flight"] == 10)
-    os.killpg(doomed.pid, signal.SIGKILL)
-    doomed.wait()
-    fleet.start("gevent", 10)
-    record = job.wait(60)
-    assert record.succeeded == 40
-    assert gemini.stats()["peak_in_flight"] <= 10 + 10, "a zombie's calls may still run, no more"
-    assert client.quotas.get(MODEL).in_flight == 0
 
 
 @pytest.mark.scale
