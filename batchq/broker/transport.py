@@ -1,26 +1,23 @@
-"""kombu's Redis transport, taking messages and acknowledging them by the dozen.
+"""kombu's Redis transport, taking messages by the dozen and keeping those of items in memory until they are done.
 
 Stock kombu pops one message a round trip, notes it as unacknowledged in a second one and takes that back in a
 third; for an item that costs a millisecond that is most of the work. Here a pop that finds a message takes along
-what else the prefetch count allows, and acknowledgements that meet within a moment are one call. Nothing changes
-on the wire: other consumers may share the queues.
+what else the prefetch count allows, and nothing is noted of it: what a killed worker held is sent again by the
+sweeper, long before kombu would put a noted message back. Nothing changes on the wire: other consumers may share
+the queues.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from queue import Empty
-from time import time
 from typing import Any
 
 from kombu.transport import redis as stock
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
-
-from batchq.core.gather import Gather
 
 log = logging.getLogger("batchq")
 
@@ -28,34 +25,31 @@ MOST = 64  # messages a pop takes along
 
 
 class QoS(stock.QoS):
-    """Unacknowledged messages, written and taken back in groups."""
+    """Unacknowledged messages, some of which are known to this process alone."""
 
     channel: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._written: set[str] = set()
-        self._acknowledge: Gather[str, None] = Gather(self._forget)
+        self._held: set[str] = set()  # delivery tags
 
-    def write_ahead(self, messages: Sequence[tuple[str, str]]) -> None:
-        """Note messages as unacknowledged before they are delivered: (delivery tag, what restores it) of each."""
-        now = time()
-        with self.channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
-            pipe.zadd(self.unacked_index_key, {tag: now for tag, _ in messages})
-            pipe.hset(self.unacked_key, mapping=dict(messages))
-            pipe.execute()
-        self._written.update(tag for tag, _ in messages)
+    def hold(self, tags: Iterable[str]) -> None:
+        """These are about to be delivered, and not to be noted."""
+        self._held.update(tags)
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        if delivery_tag in self._written:
-            self._written.discard(delivery_tag)
+        if delivery_tag in self._held:
             virtual.QoS.append(self, message, delivery_tag)
         else:
             super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
+        if delivery_tag in self._held:
+            self._held.discard(delivery_tag)
+            virtual.QoS.ack(self, delivery_tag)
+            return
         try:
-            self._acknowledge(delivery_tag)
+            super().ack(delivery_tag)
         except AttributeError:
             if not self._is_cut_off():
                 raise
@@ -65,7 +59,21 @@ class QoS(stock.QoS):
         ) as exc:  # ValueError: its socket was closed meanwhile
             # It comes again, and the store refuses it; kombu would log two screens of traceback a message.
             log.debug("message %s is not acknowledged: %s", delivery_tag, exc)
-        virtual.QoS.ack(self, delivery_tag)
+            virtual.QoS.ack(self, delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        if delivery_tag not in self._held:
+            super().reject(delivery_tag, requeue)
+            return
+        if requeue:
+            self._put_back([self.get(delivery_tag)], leftmost=True)
+        self.ack(delivery_tag)
+
+    def restore_unacked(self, client: Any = None) -> None:
+        delivered: Any = self._delivered
+        self._put_back([delivered.pop(tag) for tag in list(delivered) if tag in self._held])
+        self._held.clear()
+        super().restore_unacked(client)
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
         """When a channel closes. A channel whose connection broke cannot put its messages back: that is no reason
@@ -76,17 +84,21 @@ class QoS(stock.QoS):
             if not self._is_cut_off():
                 raise
 
+    def _put_back(self, messages: Sequence[Any], *, leftmost: bool = False) -> None:
+        if not messages:
+            return
+        with self.channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+            for message in messages:
+                info = message.delivery_info
+                self.channel._do_restore_message(
+                    message._raw, info["exchange"], info["routing_key"], pipe, leftmost
+                )
+            pipe.execute()
+
     def _is_cut_off(self) -> bool:
         """Whether the channel has lost its connection for good; kombu's methods then stumble over None."""
         connection = getattr(self.channel, "connection", None)
         return connection is None or getattr(connection, "client", None) is None
-
-    def _forget(self, tags: Sequence[str]) -> Sequence[None]:
-        with self.channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
-            pipe.zrem(self.unacked_index_key, *tags)
-            pipe.hdel(self.unacked_key, *tags)
-            pipe.execute()
-        return [None] * len(tags)
 
 
 class Message(stock.virtual.Message):  # type: ignore[misc, name-defined]
@@ -100,8 +112,8 @@ class Message(stock.virtual.Message):  # type: ignore[misc, name-defined]
 
 
 class Bulk:
-    """A mixin for kombu's Redis channels. Queues in `one_by_one` are left as they are: a message that a kill
-    takes between pop and note is lost, and theirs are not all made up for by the sweeper."""
+    """A mixin for kombu's Redis channels. Queues in `one_by_one` are left as they are: their messages are not all
+    made up for by the sweeper."""
 
     QoS: Any = QoS
     Message: Any = Message
@@ -147,30 +159,21 @@ class Bulk:
 
     def _deliver_all(self: Any, raw: Sequence[bytes], queue: str) -> None:
         read = [one for one in (_read(text, queue) for text in raw) if one is not None]
-        if read:
-            self.qos.write_ahead([(one.tag, one.restores) for one in read])
-        for one in read:
-            self.connection._deliver(one.message, queue)
+        if queue not in self.one_by_one:
+            self.qos.hold(message["properties"]["delivery_tag"] for message in read)
+        for message in read:
+            self.connection._deliver(message, queue)
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A message taken from a queue. `restores` is what kombu needs to put it back."""
-
-    message: dict[str, Any]
-    tag: str
-    restores: str
-
-
-def _read(raw: bytes, queue: str) -> _Read | None:
+def _read(raw: bytes, queue: str) -> dict[str, Any] | None:
     """None, and a line in the log, for what is no message: stock kombu lets it end the worker."""
     try:
-        text = raw.decode()
-        message = json.loads(text)
+        message: dict[str, Any] = json.loads(raw)
         properties = message["properties"]
-        info = properties["delivery_info"]
-        place = json.dumps([info["exchange"], info["routing_key"]])
-        return _Read(message, str(properties["delivery_tag"]), f"[{text}, {place[1:]}")
+        _ = properties["delivery_info"]["exchange"], properties["delivery_info"]["routing_key"]
+        if not isinstance(properties["delivery_tag"], str):
+            raise TypeError
+        return message
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
         log.error(
             "dropped %d bytes in queue %s that are no Celery message (%s)",

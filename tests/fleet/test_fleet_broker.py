@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from contextlib import suppress
 
 import pytest
 from conftest import Fleet, eventually
+from kombu import Consumer, Message
 from test_fleet_walk import items
 
 from batchq import Client
@@ -34,15 +36,41 @@ def test_every_message_is_acknowledged(
     assert all(database.command("TTL", key) > 0 for key in counters), "chord keys expire"
 
 
-def test_a_worker_takes_no_more_than_its_prefetch_count(
-    fleet: Fleet, client: Client, database: Database
+@pytest.mark.parametrize(("queue", "noted"), [("batchq.work", 0), ("batchq.control", 6)])
+def test_messages_are_taken_as_the_prefetch_count_allows_and_put_back(
+    server: EmbeddedServer, database: Database, queue: str, noted: int
 ) -> None:
-    fleet.start("gevent", 5, "-Q", "batchq.work,batchq.control")
-    eventually(lambda: len(client.fleet()) == 1)
-    job = client.submit(items(40, ms=400), operation="work")
-    eventually(lambda: len(fleet.calls()) >= 5)
-    assert database.command("HLEN", "batchq:unacked") <= 5 * 2 + 1
-    assert job.wait(60).succeeded == 40
+    """Only of queues whose messages nobody would send again is anything noted in Redis."""
+    app = make_app(Settings(redis_url=server.url), [queue])
+    taken: list[Message] = []
+
+    def count() -> int:
+        return int(database.command("LLEN", queue))
+
+    with app.connection_for_read() as connection:
+        for number in range(20):
+            app.send_task("any", args=[number], queue=queue, connection=connection)
+        channel = connection.channel()
+        consumer = Consumer(channel, [app.amqp.queues[queue]], on_message=taken.append, accept=["json"])
+        consumer.qos(prefetch_count=6)
+        consumer.consume()
+
+        def until(number: int) -> None:
+            while len(taken) < number:
+                connection.drain_events(timeout=5)
+
+        until(6)
+        assert (len(taken), count()) == (6, 14)
+        assert database.command("HLEN", "batchq:unacked") == noted
+        taken[0].ack()
+        taken[1].reject(requeue=True)
+        until(8)
+        assert count() == 20 - 1 - 6
+        channel.close()
+        assert count() == 19, "what was not acknowledged is there again"
+        assert database.command("HLEN", "batchq:unacked") == 0
+    assert all(json.loads(raw)["headers"]["id"] for raw in database.command("LRANGE", queue, 0, -1))
+    database.command("DEL", queue)
 
 
 def test_bytes_that_are_no_message_are_dropped_with_a_line_and_hurt_nobody(
