@@ -20,7 +20,7 @@ from bench.overhead import finished
 from bench.stage import MODEL, stage
 
 UNLIMITED = {f"QUOTAS__{MODEL}__REQUESTS_PER_MINUTE": 10_000_000}
-SIDE = (640, 480)
+SIDE = (250, 160)
 SLOTS = 50
 MOST = 1.1  # times the memory of the smallest job
 
@@ -67,14 +67,14 @@ def measured(images: int, mode: str) -> Seen:
 
 
 def draw(folder: Path, images: int) -> int:
-    """Pictures of noise and a number, as large as a small photograph; bytes in all."""
+    """Pictures of grey noise with a number in them, quick to draw and 40 kB each; bytes in all."""
     folder.mkdir()
     dice, size = random.Random(7), 0
     for number in range(images):
-        noise = Image.frombytes("RGB", (32, 24), dice.randbytes(32 * 24 * 3)).resize(SIDE)
-        ImageDraw.Draw(noise).text((20, 20), f"picture {number}", fill="white")
-        path = folder / f"{number:06}.jpg"
-        noise.save(path, "JPEG", quality=70)
+        noise = Image.frombytes("L", SIDE, dice.randbytes(SIDE[0] * SIDE[1]))
+        ImageDraw.Draw(noise).text((20, 20), f"picture {number}", fill=255)
+        path = folder / f"{number:06}.png"
+        noise.save(path, "PNG", compress_level=1)
         size += path.stat().st_size
     return size
 
