@@ -9,6 +9,7 @@ from batchq.core.lazily import lazily
 if TYPE_CHECKING:
     from batchq.async_client import AsyncClient, AsyncJob
     from batchq.client import Client, Job
+    from batchq.collector import Collector
     from batchq.core.job import JobStatus
     from batchq.core.lifecycle import ItemState, JobState
     from batchq.core.records import DeadLetter, Item, Result
@@ -36,6 +37,7 @@ __all__ = [
     "AsyncJob",
     "BatchqError",
     "Client",
+    "Collector",
     "ConfigurationError",
     "Conflict",
     "DeadLetter",
@@ -67,6 +69,7 @@ __getattr__ = lazily(
         "async_client": ("AsyncClient", "AsyncJob"),
         "client": ("Client", "Job"),
         "core.lifecycle": ("ItemState", "JobState"),
+        "collector": ("Collector",),
         "core.job": ("JobStatus",),
         "core.records": ("DeadLetter", "Item", "Result"),
         "flow.plan": ("Plan",),

@@ -20,16 +20,17 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import wraps
 from itertools import islice
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack
 
 from batchq.client import Client
+from batchq.collector import Collector
 from batchq.core.job import JobRecord, JobStatus
 from batchq.core.lifecycle import ItemState
 from batchq.core.records import Item, Result
 from batchq.errors import Complaint, StoreUnavailable
 from batchq.flow.plan import Plan
 from batchq.flow.quotas import Quotas
-from batchq.flow.submission import Accepted, Submission
+from batchq.flow.submission import Accepted, Submission, SubmitOptions
 from batchq.formats.given import Rows
 from batchq.settings import Settings
 from batchq.wiring import Place
@@ -136,6 +137,30 @@ class AsyncJob:
         await self._client.resume(self.id, max_cost)
 
 
+class AsyncCollector:
+    """A handle on a collector, awaited."""
+
+    def __init__(self, client: AsyncClient, make: Callable[[], Collector]) -> None:
+        self._client, self._make = client, make
+        self._made: Collector | None = None
+
+    add = _awaited(Collector.add)
+
+    async def flush(self) -> list[AsyncJob]:
+        """Make jobs of all that waits, now. A batch that another process is just making a job of is left to it."""
+        jobs = await self._in_pool(lambda: self._sync().flush())
+        return [AsyncJob(self._client, job.id) for job in jobs]
+
+    def _sync(self) -> Collector:
+        """Made at the first call, in a thread: it looks at its options."""
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    async def _in_pool(self, what: Callable[[], T]) -> T:
+        return await self._client._in_pool(what)
+
+
 class AsyncQuotas:
     """`client.quotas`, awaited."""
 
@@ -216,6 +241,26 @@ class AsyncClient:
         stop = threading.Event()
         given: Any = _rows(rows, asyncio.get_running_loop(), stop)
         return await self._apart(lambda: self.client.foresee(submission, given), stop)
+
+    def collector(
+        self,
+        name: str,
+        *,
+        flush_items: int = 500,
+        flush_after_s: float = 60,
+        **options: Unpack[SubmitOptions],
+    ) -> AsyncCollector:
+        """Items added one by one, by any process, become a job at `flush_items`, or `flush_after_s` after the first.
+
+        `options` are submit's, of each job; of callers that differ those of whoever added last hold. What is wrong
+        with them is told by the first call.
+        """
+        return AsyncCollector(
+            self,
+            lambda: self.client.collector(
+                name, flush_items=flush_items, flush_after_s=flush_after_s, **options
+            ),
+        )
 
     async def get(self, job_id: str) -> AsyncJob:
         """Raises NotFound."""

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Unpack
 
 from batchq import wiring
+from batchq.collector import Collector
 from batchq.core.forks import whole_before_fork
 from batchq.core.job import JobRecord, JobStatus
 from batchq.core.lifecycle import ENDED, HoldCause, ItemState, JobState
@@ -153,6 +154,21 @@ class Client:
     def foresee(self, submission: Submission, rows: Iterable[Item | Complaint]) -> Plan:
         """`plan` for callers that read the input themselves."""
         return plan(self.walk, submission, rows)
+
+    def collector(
+        self,
+        name: str,
+        *,
+        flush_items: int = 500,
+        flush_after_s: float = 60,
+        **options: Unpack[SubmitOptions],
+    ) -> Collector:
+        """Items added one by one, by any process, become a job at `flush_items`, or `flush_after_s` after the first.
+
+        `options` are submit's, of each job; of callers that differ those of whoever added last hold. Raises
+        InputError, ConfigurationError.
+        """
+        return Collector(self, name, flush_items, flush_after_s, options, self._place.retention_ms)
 
     def get(self, job_id: str) -> Job:
         """Raises NotFound."""

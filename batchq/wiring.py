@@ -18,6 +18,7 @@ from batchq.flow.walk import Walk
 from batchq.operations import registry
 from batchq.providers.base import Provider
 from batchq.settings import Settings
+from batchq.store.collectors import CollectorStore
 from batchq.store.database import Database
 from batchq.store.events import EventStore
 from batchq.store.fleet import FleetStore
@@ -171,6 +172,7 @@ def build_walk(settings: Settings, *, slots: int, project: str = "", incarnation
         outbox=Outbox(store),
         events=EventStore(store),
         publications=PublicationStore(store),
+        collectors=CollectorStore(store),
         upkeep=Upkeep(store),
         uploads=UploadStore(store),
         dispatcher=Dispatcher(make_app(settings), settings),

@@ -24,6 +24,7 @@ COMMANDS = {
     "pause": ("jobs", "Hold a job until it is resumed."),
     "resume": ("jobs", "Let a paused job go on."),
     "delete": ("jobs", "Remove an ended job and its results."),
+    "collectors": ("collectors", "List items that wait to become a job."),
     "dlq": ("dlq", "Review dead letters: items that did not succeed."),
     "quotas": ("quotas", "See how much of each quota is used; change limits."),
     "workers": ("workers", "Show who is alive, what each consumes and holds."),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from batchq.core.lifecycle import ENDED, JobState
 from batchq.errors import BatchqError, NewerData, NotFound
 from batchq.flow.advance import advance, waits_ms
+from batchq.flow.collect import collect_due
 from batchq.flow.finish import finish
 from batchq.flow.forecast import forecast
 from batchq.flow.letters import feed
@@ -58,6 +59,7 @@ def sweep(walk: Walk) -> bool:
             pause_ms = int(walk.settings.sweep_s * 1000)
         if pause_ms is not None:
             walk.jobs.check_again(job_id, pause_ms)
+    collect_due(walk)
     return True
 
 

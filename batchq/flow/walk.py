@@ -22,6 +22,7 @@ from batchq.operations.base import Operation, PackedOperation
 from batchq.providers.base import Provider
 from batchq.settings import Settings
 from batchq.store.codec import Shard
+from batchq.store.collectors import CollectorStore
 from batchq.store.events import EventStore
 from batchq.store.fleet import Beat, FleetStore
 from batchq.store.inputs import InputStore, ShardRow
@@ -88,6 +89,7 @@ class Walk:
     outbox: Outbox
     events: EventStore
     publications: PublicationStore
+    collectors: CollectorStore
     upkeep: Upkeep
     uploads: UploadStore
     dispatcher: Dispatcher

@@ -114,6 +114,33 @@ class JobKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class CollectorKeys:
+    """The keys of one collector, a hash tag of their own."""
+
+    namespace: str
+    name: str
+
+    def _key(self, what: str) -> str:
+        return f"{self.namespace}:collect:{{{self.name}}}:{what}"
+
+    @property
+    def collector(self) -> str:
+        return self._key("c")  # HASH, options, thresholds, batches made
+
+    @property
+    def open(self) -> str:
+        return self._key("open")  # LIST, items in no batch yet
+
+    @property
+    def batch(self) -> str:
+        return self._key("batch")  # LIST, items of the batch that is being made a job
+
+    @property
+    def ids(self) -> str:
+        return self._key("ids")  # HASH, id -> digest, of items in no job yet
+
+
+@dataclass(frozen=True, slots=True)
 class GlobalKeys:
     """The keys that belong to no job."""
 
@@ -126,6 +153,10 @@ class GlobalKeys:
     @property
     def all(self) -> str:
         return f"{self.namespace}:jobs:all"  # ZSET, jobs by creation (ms)
+
+    @property
+    def collectors(self) -> str:
+        return f"{self.namespace}:collectors"  # ZSET, names by the time of their next check (ms)
 
     @property
     def beats(self) -> str:

@@ -11,6 +11,7 @@ import pytest
 from store_world import DAY_MS, LUA, CheckedDatabase, World, signature
 
 from batchq.core.lifecycle import HoldCause, ItemByte
+from batchq.store.collectors import Batch, CollectorStore
 from batchq.store.leases import Bid, ReleaseKind
 from batchq.store.outbox import Outbox
 from batchq.store.scripts import source
@@ -31,6 +32,9 @@ COMMANDS = {
     "cancel_sweep": "GETRANGE HDEL HGET HINCRBY HMGET HSET SETRANGE ZREM",
     "claim_event": "HGET HSET",
     "claim": "GETRANGE HDEL HINCRBY HMGET HSET SETRANGE TIME ZADD",
+    "collect": "HGET HSET LLEN RPUSH TIME",
+    "cut": "HINCRBY HMGET HSET LLEN LRANGE LTRIM RPUSH TIME",
+    "cut_done": "DEL HDEL HGET",
     "compact": "GETRANGE HDEL HMGET HSET PEXPIRE PTTL",
     "count_redrive": "EXISTS HINCRBY PEXPIRE PTTL",
     "delete": "HMGET UNLINK",
@@ -307,6 +311,11 @@ def test_every_call_of_the_walk_brings_as_many_keys_and_arguments_as_the_headers
     assert uploads.uploaded("project", "digest", "worker", "uri", 1)
     assert uploads.leave("project", "digest", ["job"]) == "name"
     uploads.gone("project", "digest", "name")
+    collectors = CollectorStore(checked)
+    collectors.add("c", {"id": "a"}, "digest", flush_items=1, flush_ms=1, options="{}")
+    batch = collectors.cut("c", "owner", force=False)
+    assert isinstance(batch, Batch)
+    collectors.done("c", batch)
     world.jobs.hold("job", HoldCause.PERSON, "", "person")
     world.jobs.unhold("job", None, "person")
     assert world.events.claim("job", world.events.waiting("job")[0], due_ms=0)
