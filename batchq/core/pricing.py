@@ -21,7 +21,8 @@ AS_OF = "2026-11"  # the month in which TABLE was read off Google's price pages
 class Price:
     """US dollars a million tokens. Over `long_from` prompt tokens the whole call is at the `long_` prices.
 
-    `output_usd` also holds for thoughts, and for images without a price of their own. `long_from` None: one price at any length. Cached tokens without a price of
+    `output_usd` also holds for thoughts, and for images without a price of their own. `long_from` None: one price at
+    any length. Cached tokens without a price of
     their own cost what others do.
     """
 
@@ -42,6 +43,10 @@ class Price:
             prices = self.input_usd, self.output_usd, self.cached_usd
         input_usd, output_usd, cached_usd = prices
         return input_usd, output_usd, input_usd if cached_usd is None else cached_usd
+
+    def answer_usd(self, input_tokens: int) -> float:
+        """Of an output token of what the model is for: of an image where it draws."""
+        return self.image_usd if self.image_usd is not None else self.of_length(input_tokens)[1]
 
     def cost(self, usage: Usage) -> float:
         """Dollars for one call; the sum of several calls would be judged by the wrong length."""

@@ -36,7 +36,7 @@ def reserve(walk: Walk, tasks: Sequence[Task], calls: Sequence[Call]) -> list[st
     bids = []
     for task, call in zip(tasks, calls, strict=True):
         tokens = task.passage.estimate([call]).upper
-        input_usd, output_usd, _ = price.of_length(tokens)
+        input_usd, output_usd = price.of_length(tokens)[0], price.answer_usd(tokens)
         # USD a million tokens is a thousand nano-dollars a token
         bid = Bid(
             math.ceil(tokens * input_usd * 1000), output_usd * 1000, output_limit(call.options, call.input)

@@ -25,6 +25,7 @@ from batchq.store.job_record import JobSpec, Lane
 
 JOBS_READ, JOBS_ASKED = 100, 5  # earlier ones that are looked through for those of the same kind, and taken
 GUESSED_OUTPUT = 250  # tokens of an answer, where no earlier job tells
+GUESSED_IMAGE = 1_290  # of a drawn one
 DAY_S = 86_400
 
 
@@ -68,10 +69,15 @@ class _Kind:
     output_tokens: int = 0
     cost_usd: float = 0.0
 
+    @property
+    def guess(self) -> int:
+        draws = self.price is not None and self.price.image_usd is not None
+        return GUESSED_IMAGE if draws else GUESSED_OUTPUT
+
     def add(self, call: Call) -> None:
         tokens = self.passage.estimate([call]).usual if self.lane.model is not None else 0
         most = output_limit(call.options, call.input)
-        output = GUESSED_OUTPUT if self.answer is None else self.answer
+        output = self.guess if self.answer is None else self.answer
         if self.lane.model is None or (self.price is not None and not self.price.output_usd):
             output = 0
         output = min(output, most) if most else output
@@ -79,7 +85,7 @@ class _Kind:
         self.input_tokens += tokens
         self.output_tokens += round(output)
         if self.price is not None:
-            input_usd, output_usd, _ = self.price.of_length(tokens)
+            input_usd, output_usd = self.price.of_length(tokens)[0], self.price.answer_usd(tokens)
             self.cost_usd += (tokens * input_usd + output * output_usd) / 1_000_000
 
 

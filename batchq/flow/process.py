@@ -102,15 +102,18 @@ def is_ours(spec: JobSpec, lane: Lane, walk: Walk) -> bool:
 def _pass_gate(task: Task, walk: Walk) -> Task | None:
     if walk.operation(task.lane.operation).needs_provider:
         walk.warm()
+    began = time.monotonic()
     try:
         upload(task, walk)
     except CutShort:
         _give_back(task, walk, 0)
         return None
+    # both waits together: a lease counts with no more
+    patience_s = max(0.0, walk.settings.permit_wait_s - (time.monotonic() - began))
     call = _call(task, walk) if task.spec.budgeted or _counts_tokens(task, walk) else None
     estimate = task.passage.estimate([call]) if call is not None else None
     upper, usual = (estimate.upper, estimate.usual) if estimate is not None else (0, 0)
-    permit = task.passage.wait(walk.settings.permit_wait_s, upper, usual)
+    permit = task.passage.wait(patience_s, upper, usual)
     if isinstance(permit, TooLarge):
         _refuse(task, walk, permit)
         return None

@@ -100,3 +100,5 @@ def test_drawn_images_have_a_price_of_their_own() -> None:
     )
     assert cost_usd("gemini-2.5-flash", usage) == pytest.approx((100 * 0.3 + 1_300 * 2.5) / 1e6)
     assert Usage(*usage.wire()) == usage
+    drawing, writing = TABLE["gemini-2.5-flash-image"], TABLE["gemini-2.5-flash"]
+    assert (drawing.answer_usd(100), writing.answer_usd(100)) == (30.0, 2.5)

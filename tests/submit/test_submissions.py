@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pdf_kit import made
 from pydantic import BaseModel
 
 from batchq import (
@@ -29,6 +30,7 @@ from batchq import (
 from batchq.core.lifecycle import ItemState, JobState
 from batchq.embedded import EmbeddedServer
 from batchq.errors import Complaint
+from batchq.flow import shard_writer
 from batchq.flow.heal import sweep
 from batchq.flow.submission import FilesMode, Submission
 from batchq.formats import InputSpec, read
@@ -36,8 +38,6 @@ from batchq.formats.given import given_items
 from batchq.settings import Settings
 from batchq.store.database import Database
 from batchq.wiring import Place
-
-PDFS = Path(__file__).parents[1] / "operations" / "pdfs"
 
 
 @pytest.fixture
@@ -354,6 +354,23 @@ def test_files_go_as_bytes_once_each_or_by_path(client: Client, database: Databa
     assert first.input["file"]["path"] == str(folder / "a.txt")  # type: ignore[index]
 
 
+def test_more_bytes_than_a_job_may_hold_are_refused_and_nothing_is_stored(
+    client: Client, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_writer, "INLINE_LIMIT", 250)  # of 1 GB
+    for number in range(4):
+        (tmp_path / f"{number}.txt").write_text(f"{number}" * 100)
+    (tmp_path / "same.txt").write_text("0" * 100)
+    items = [item for item in read(InputSpec(str(tmp_path), glob="*.txt")) if isinstance(item, Item)]
+    twice = [item for item in items if item.id in ("0.txt", "1.txt", "same.txt")]
+    assert client.submit(twice).status().total == 3, "one content counts once"
+    database.command("FLUSHALL")
+    with pytest.raises(InputError, match="BATCHQ_FILE_ROOTS"):
+        client.submit(items)
+    assert left_behind(database) == []
+    assert client.submit(items, files="path").status().total == 5
+
+
 @pytest.mark.parametrize("mode", ["inline", "path"])
 def test_a_file_that_cannot_be_sent_fails_at_submission_by_name(
     client: Client, tmp_path: Path, mode: FilesMode
@@ -362,7 +379,7 @@ def test_a_file_that_cannot_be_sent_fails_at_submission_by_name(
     folder.mkdir()
     (folder / "a.txt").write_text("fine")
     (folder / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n cut off")
-    (folder / "c.pdf").write_bytes((PDFS / "rc4-128-locked.pdf").read_bytes())
+    (folder / "c.pdf").write_bytes(made(cipher="AES-256", password="secret"))
     (folder / "d.txt").touch()
     (folder / "e.heic").write_bytes(b"\0\0\0\x18ftypheic")
     job = client.submit(list(read(InputSpec(str(folder)))), files=mode)
