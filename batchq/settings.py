@@ -33,6 +33,7 @@ from pydantic_settings import (
 )
 
 from batchq.core import redis_url
+from batchq.core.ring import TURN_S
 from batchq.errors import ConfigurationError
 
 PREFIX = "BATCHQ_"
@@ -157,7 +158,8 @@ class Settings(BaseSettings):
     lease_s: Positive = Field(15, description="a worker process that has not beaten for so long is dead")
     sweep_s: Positive = Field(2, description="pause between two rounds of the sweeper")
     permit_wait_s: Positive = Field(
-        30, description="longest wait for a permit in a worker; then the item goes back"
+        30,
+        description="longest wait for a permit in a worker, then the item goes back; a large one keeps its turn, up to 65 s",
     )
     message_retry_s: Positive = Field(
         30,
@@ -270,7 +272,7 @@ class Settings(BaseSettings):
                 f"lease_s={self.lease_s:g} must be at least 3 × heartbeat_s={self.heartbeat_s:g}: raise the lease"
             )
         longest = max([OperationSettings().timeout_s, *(one.timeout_s for one in self.operations.values())])
-        busy_s = longest + max(self.permit_wait_s, self.message_retry_s)
+        busy_s = longest + max(self.permit_wait_s, self.message_retry_s, TURN_S)
         if busy_s >= self.visibility_timeout_s:
             raise ValueError(
                 f"visibility_timeout_s={self.visibility_timeout_s:g} must be above call deadline + longest wait "
@@ -305,7 +307,7 @@ class Settings(BaseSettings):
 
     def lease_max_s(self, operation: str) -> float:
         """No lease lasts longer, whatever the heartbeat: a greenlet can die under a living process."""
-        return self.operation(operation).timeout_s + self.permit_wait_s + 30
+        return self.operation(operation).timeout_s + max(self.permit_wait_s, TURN_S) + 30
 
     @property
     def store_url(self) -> str:

@@ -17,6 +17,7 @@ BINDINGS = {  # what a draw may wait for
     "tokens_per_minute": "input tokens a minute",
     "requests_per_day": "requests a day",
     "concurrency": "calls in flight",
+    "reserved": "a larger call's turn",
     "hold": "held after a refusal",
     "day": "the day's requests are used up",
     "capacity": "the provider has no capacity",
@@ -44,6 +45,11 @@ class Asked:
     freed: int = 0  # calls in flight that ended
     succeeded: int = 0  # calls answered since the last draw: capacity is there again
     sizes: tuple[int, ...] = ()
+    gate: str = ""  # which of the owner's gates draws
+
+    @property
+    def place(self) -> str:
+        return f"{self.owner} {self.gate}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,7 @@ def draw(
     wait, binding, bound, room = 0, "", 0, len(asked.costs)
     sizes = asked.sizes or (1,) * len(asked.costs)
     for index, quota in enumerate(quotas):
-        longer, why, most = quota.blocked(now_ms, asked.owner, sizes[0] if sizes else 1)
+        longer, why, most = quota.blocked(now_ms, asked.place, sizes[0] if sizes else 1)
         room = min(room, most)
         if longer > wait:
             wait, binding, bound = longer, why, index
@@ -101,11 +107,11 @@ def draw(
         ahead_ms = ahead_us // 1000
         if ahead_ms > asked.ahead_ms:
             wait, binding, bound = ahead_ms - asked.ahead_ms, why, by
-            if why == "tokens_per_minute":
-                quotas[by].reserve(asked.owner, tokens)
+            if not slots:  # else it is another's turn
+                quotas[by].reserve(asked.place, why, size, tokens)
             break
         for quota, tail in zip(quotas, tails, strict=True):
-            quota.take(asked.owner, size, tokens, ahead_us, tail)
+            quota.take(asked.owner, asked.place, size, tokens, ahead_us, tail)
         slots.append(ahead_ms)
     return Granted(tuple(slots), wait, binding, bound, clocks, rpm=rpm)
 

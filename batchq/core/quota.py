@@ -20,8 +20,9 @@ NO_LIMIT = 1 << 30
 PACE = (20, 21)  # slots follow each other a little faster than the limit, so that what was lost is caught up
 CLOCK_SLACK_MS = 250  # a clock further ahead than this of what the caller expects has been set
 POLL_MS = 100  # to the next look at what has no time of its own
-RESERVED_MS = 2_000  # for whom a large item is refused; asking again renews it
-LARGE_SHARE = 20  # an item of more than 1/20 of a minute's tokens is large
+RESERVED_MS = 2_000  # for whom a large call is refused; asking again renews it
+LARGE_SHARE = 20  # a call of more than 1/20 of a minute's tokens is large,
+LARGER = 2  # and so is one of more than twice what the last minute's requests had
 FIRST_RPM = 1_200  # of a quota nobody knows; then e-fold every 10 s until it refuses,
 GROWTH = 6  # that is, 6 times what the last minute had
 
@@ -117,7 +118,7 @@ class Quota:
         of_day = self.limits.requests_per_day
         return NO_LIMIT if of_day is None or not self.of_day else of_day - self.of_day
 
-    def blocked(self, now_ms: int, owner: str, size: int) -> tuple[int, str, int]:
+    def blocked(self, now_ms: int, gate: str, size: int) -> tuple[int, str, int]:
         """(wait, binding, room): how long nothing goes, for what, and else how many calls may go at once.
 
         `size` is of the first of them, in requests.
@@ -130,8 +131,8 @@ class Quota:
         limits = self.limits
         if self.day_left < size:
             return self.day_end_ms - now_ms, "requests_per_day", 0
-        if self.reserved_for not in ("", owner) and self.reserved_until_ms > self.last_ms:
-            return POLL_MS, "tokens_per_minute", 0
+        if self.reserved_for not in ("", gate) and self.reserved_until_ms > self.last_ms:
+            return POLL_MS, "reserved", 0
         if limits.concurrency is not None:
             room = min(room, limits.concurrency - sum(self.flying.values()))
             if room <= 0:
@@ -179,7 +180,7 @@ class Quota:
                 first += 1
             at_us = ((first + 1) * BUCKET_MS + SPAN_MS) * 1000
 
-    def take(self, owner: str, size: int, tokens: int, ahead_us: int, tail: int) -> None:
+    def take(self, owner: str, gate: str, size: int, tokens: int, ahead_us: int, tail: int) -> None:
         """Take what `earliest` allowed."""
         self.ring.expire(tail)
         at_us = self.last_ms * 1000 + ahead_us
@@ -188,13 +189,21 @@ class Quota:
         self.next_us = at_us + self.gap_us(size, tokens)
         self.flying[owner] = self.flying.get(owner, 0) + 1
         self.slowdown.probe_goes(owner, self.last_ms)
-        if self.reserved_for == owner:
+        if self.reserved_for == gate:
             self.reserved_for = ""
 
-    def reserve(self, owner: str, tokens: int) -> None:
-        """A large item is not passed over by small ones: what comes free is kept for it while it asks."""
-        if tokens * LARGE_SHARE > (self.limits.tokens_per_minute or 0):
-            self.reserved_for, self.reserved_until_ms = owner, self.last_ms + RESERVED_MS
+    def reserve(self, gate: str, why: str, size: int, tokens: int) -> None:
+        """A large call is not passed over by small ones: what comes free is kept for it while its gate asks.
+
+        Another gate of the same process is another: a gate has its calls in order.
+        """
+        if why == "tokens_per_minute":
+            large = tokens * LARGE_SHARE > (self.limits.tokens_per_minute or 0)
+            large = large or tokens * self.ring.requests > LARGER * self.ring.tokens
+        else:
+            large = size > 1
+        if large:
+            self.reserved_for, self.reserved_until_ms = gate, self.last_ms + RESERVED_MS
 
     def gap_us(self, size: int, tokens: int) -> int:
         """To the next slot after a call of so many requests and tokens: paced, so that a minute's worth never goes at once."""

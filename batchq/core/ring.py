@@ -14,6 +14,7 @@ MINUTE_MS = 60_000
 VALID_MS = 500  # after its slot a permit is void
 TRAVEL_MS = 250  # from leaving the gate to being counted by the provider
 SPAN_MS = MINUTE_MS + VALID_MS + TRAVEL_MS  # between two slots whose calls cannot share a minute
+TURN_S = 65.0  # a call as large as a whole minute has its slot by then, once what comes free is kept for it
 RING = 700  # buckets that can hold anything: a span's, and those of slots ahead
 
 

@@ -20,7 +20,7 @@ from batchq.core.discreet import trace_of
 from batchq.core.limits import QuotaLimits
 from batchq.core.permits import HOLDS, Asked, Granted
 from batchq.core.quota import Correction
-from batchq.core.ring import BUCKET_MS, VALID_MS
+from batchq.core.ring import BUCKET_MS, TURN_S, VALID_MS
 from batchq.errors import BatchqError
 from batchq.flow.holds import Holds
 from batchq.store.quotas import QuotaStore
@@ -73,6 +73,7 @@ class _Waiter:
     tokens: int
     usual: int  # tokens it needs, if it is as most are
     size: int  # requests
+    keeps_turn: bool = False  # what comes free is kept for it: it stays until it has its slot
     go: threading.Event = field(default_factory=threading.Event)
     slot_at: float | None = None  # monotonic
     buckets: tuple[int, ...] = ()
@@ -113,6 +114,7 @@ class Gate:
         stopping: Callable[[], bool],
     ) -> None:
         self.quotas, self._confs = tuple(quotas), tuple(confs)
+        self._place = " ".join(quotas)  # a job's or a queue's own limit holds up no others of the same model
         self._store, self._owner, self._holds = store, owner, holds
         self._workers, self._stopping = workers, stopping
         self._lock = threading.Lock()
@@ -137,13 +139,12 @@ class Gate:
         how many requests the provider will count."""
         started = time.monotonic()
         waiter = _Waiter(tokens, usual or tokens, size)
-        place = " ".join(self.quotas)  # a job's or a queue's own limit holds up no others of the same model
-        if not self._holds.enter(place):
+        if not self._holds.enter(self._place):
             return TooLong(self._estimate_ms(), 0, self._binding)
         try:
             return self._waited(waiter, started, patience_s)
         finally:
-            self._holds.leave(place)
+            self._holds.leave(self._place)
 
     def _waited(self, waiter: _Waiter, started: float, patience_s: float) -> Permit | TooLong | TooLarge:
         def waited_ms() -> int:
@@ -156,7 +157,7 @@ class Gate:
                 return TooLong(held_ms, waited_ms(), why)
             self._enter(waiter, at_head=not first)
             first = False
-            if not self._await(waiter, started + patience_s):
+            if not self._await(waiter, started + patience_s, started + TURN_S):
                 refusal = waiter.refusal
                 if isinstance(refusal, TooLarge):
                     return refusal
@@ -201,9 +202,11 @@ class Gate:
         elif len(self._queue) == 1:
             self._wake.set()
 
-    def _await(self, waiter: _Waiter, deadline: float) -> bool:
+    def _await(self, waiter: _Waiter, deadline: float, end_of_turn: float) -> bool:
         """True: a slot is ours. Whoever gives up while a slot is being handed over keeps the slot."""
         while not waiter.go.wait(min(SLICE_S, max(0.001, deadline - time.monotonic()))):
+            if waiter.keeps_turn:
+                deadline = max(deadline, end_of_turn)
             if time.monotonic() < deadline and not self._stopping():
                 continue
             with self._lock:
@@ -301,6 +304,7 @@ class Gate:
             freed=news.freed,
             succeeded=news.succeeded,
             sizes=tuple(waiter.size for waiter in waiters),
+            gate=self._place,
         )
         granted = self._store.draw(
             self.quotas, self._confs, asked, [list(mine.values()) for mine in news.corrections]
@@ -346,6 +350,10 @@ class Gate:
                 waiter.go.set()
             if granted.binding == "too_large":
                 self._refuse_large(waiters[0], granted)
+            elif waiters and not granted.slots_ms:
+                waiters[0].keeps_turn = granted.binding in ("tokens_per_minute", "reserved") or (
+                    granted.binding == "requests_per_minute" and waiters[0].size > 1
+                )
         for waiter in lost:
             self._give_back(waiter)
         if granted.binding in HOLDS:

@@ -84,6 +84,7 @@ class QuotaStore:
             asked.freed,
             asked.succeeded,
             ",".join(map(str, asked.sizes)),
+            asked.gate,
         ]
         for index, conf in enumerate(confs):
             mine = corrections[index] if corrections else ()

@@ -217,3 +217,20 @@ def test_a_jobs_own_limit_holds_up_no_other_job_of_its_model(store: QuotaStore) 
         ended.set()
         for thread in waiting:
             thread.join(10)
+
+
+def test_a_call_as_large_as_a_minute_keeps_its_turn_beyond_its_patience(
+    make: Make, store: QuotaStore
+) -> None:
+    """Else the small ones of other gates would fill the minute again each time it goes back."""
+    gate = make(QuotaLimits(tokens_per_minute=1_000))
+    small = gate.wait(5, 100)
+    assert isinstance(small, Permit)
+    got: list[object] = []
+    waiting = threading.Thread(target=lambda: got.append(gate.wait(0.5, 1_000)))
+    waiting.start()
+    waiting.join(2.0)
+    assert waiting.is_alive(), "what comes free is kept for it"
+    gate.unused(small)
+    waiting.join(10)
+    assert [type(one) for one in got] == [Permit]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from quota_histories import holds, on_histories
 
 from batchq.core import pacific, permits, ring
 from batchq.core.limits import QuotaLimits
@@ -57,39 +58,43 @@ def bench(database: Database) -> Bench:
 def most_in_a_minute(calls: list[tuple[int, int]]) -> tuple[int, int]:
     """Most requests and most tokens in any rolling minute, each call as late as it may be for the worst of it."""
     calls.sort()
-    requests = tokens = 0
+    most_requests = most_tokens = tokens = oldest = 0
     slack = ring.VALID_MS + ring.TRAVEL_MS  # a later call may come so much closer to an earlier one
-    for first in range(len(calls)):
-        window = [cost for at, cost in calls[first:] if at < calls[first][0] + 60_000 + slack]
-        requests, tokens = max(requests, len(window)), max(tokens, sum(window))
-    return requests, tokens
+    for newest, (at, cost) in enumerate(calls):
+        tokens += cost
+        while at - calls[oldest][0] >= 60_000 + slack:
+            tokens -= calls[oldest][1]
+            oldest += 1
+        most_requests, most_tokens = max(most_requests, newest - oldest + 1), max(most_tokens, tokens)
+    return most_requests, most_tokens
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    rpm=st.sampled_from([1, 3, 15, 60, 600, 3_000]),
-    tpm=st.sampled_from([200, 10_000, 1_000_000]),
-    asks=st.lists(
-        st.tuples(st.integers(0, 20_000), st.lists(st.integers(0, 150), min_size=1, max_size=40)),
-        min_size=1,
-        max_size=50,
-    ),
-)
-def test_never_over_in_any_rolling_minute(
-    database: Database, rpm: int, tpm: int, asks: list[tuple[int, list[int]]]
-) -> None:
-    database.command("FLUSHALL")
-    bench = Bench(database)
-    limits = QuotaLimits(requests_per_minute=rpm, tokens_per_minute=tpm)
-    calls: list[tuple[int, int]] = []
-    for pause_ms, costs in asks:
-        bench.pass_time(pause_ms)
-        drawn = bench.draw(tuple(costs), limits)
-        calls += [(bench.now + slot, cost) for slot, cost in zip(drawn.slots_ms, costs, strict=False)]
-        assert drawn.slots_ms or drawn.wait_ms > 0
-    requests, tokens = most_in_a_minute(calls)
-    assert requests <= rpm
-    assert tokens <= tpm
+@on_histories
+def test_never_over_in_any_rolling_minute(database: Database, examples: int) -> None:
+    @given(
+        rpm=st.sampled_from([1, 3, 15, 60, 600, 3_000]),
+        tpm=st.sampled_from([200, 10_000, 1_000_000]),
+        asks=st.lists(
+            st.tuples(st.integers(0, 20_000), st.lists(st.integers(0, 150), min_size=1, max_size=40)),
+            min_size=1,
+            max_size=50,
+        ),
+    )
+    def never_over(rpm: int, tpm: int, asks: list[tuple[int, list[int]]]) -> None:
+        database.command("FLUSHALL")
+        bench = Bench(database)
+        limits = QuotaLimits(requests_per_minute=rpm, tokens_per_minute=tpm)
+        calls: list[tuple[int, int]] = []
+        for pause_ms, costs in asks:
+            bench.pass_time(pause_ms)
+            drawn = bench.draw(tuple(costs), limits)
+            calls += [(bench.now + slot, cost) for slot, cost in zip(drawn.slots_ms, costs, strict=False)]
+            assert drawn.slots_ms or drawn.wait_ms > 0
+        requests, tokens = most_in_a_minute(calls)
+        assert requests <= rpm
+        assert tokens <= tpm
+
+    holds(examples, never_over)
 
 
 @pytest.mark.parametrize("sizes", [(100,), (100, 1, 7), (75, 150)])
@@ -122,7 +127,7 @@ def test_a_pack_waits_for_a_day_that_has_room_for_it(bench: Bench) -> None:
     assert draw(1).binding == "requests_per_day"
 
 
-@pytest.mark.parametrize("rpm", [600, 6_000])
+@pytest.mark.parametrize("rpm", [600, pytest.param(6_000, marks=pytest.mark.scale)])
 def test_a_busy_quota_is_used_to_98_percent_without_bursts(bench: Bench, rpm: int) -> None:
     slots: list[int] = []
     while bench.now < START_MS + 300_000:
@@ -137,9 +142,13 @@ def test_a_busy_quota_is_used_to_98_percent_without_bursts(bench: Bench, rpm: in
     assert used >= 0.98 * 4 * rpm
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@on_histories
+def test_steps_of_the_servers_clock_neither_stop_nor_flood_it(examples: int) -> None:
+    holds(examples, neither_stopped_nor_flooded)
+
+
 @given(steps=st.lists(st.sampled_from([0, 0, 0, -3_600_000, -700, 3_600_000, 86_400_000]), max_size=40))
-def test_steps_of_the_servers_clock_neither_stop_nor_flood_it(steps: list[int]) -> None:
+def neither_stopped_nor_flooded(steps: list[int]) -> None:
     """On the model: three owners who measure time themselves, while the server's clock leaps about."""
     quota, limits, real = Quota(), QuotaLimits(requests_per_minute=600), 0
     clock, calls = START_MS, []

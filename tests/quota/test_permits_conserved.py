@@ -6,9 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from random import Random
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from quota_histories import histories, holds, on_histories
 
 from batchq.core import pacific, permits, ring
 from batchq.core.limits import QuotaLimits
@@ -202,42 +204,73 @@ class Books(RuleBasedStateMachine):
         assert most is None or sum(map(len, self.flying.values())) <= most
 
 
-def test_drawn_is_used_returned_and_stranded_and_no_minute_is_ever_over(database: Database) -> None:
+@on_histories
+def test_drawn_is_used_returned_and_stranded_and_no_minute_is_ever_over(
+    database: Database, examples: int
+) -> None:
     Books.database = database
-    run_state_machine_as_test(
-        Books,
-        settings=settings(
-            max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
+    run_state_machine_as_test(Books, settings=histories(examples))
 
 
-@settings(max_examples=60, deadline=None)
 @given(
-    tpm=st.sampled_from([1_000, 100_000]),
+    of=st.sampled_from(["tokens", "requests"]),
+    limit=st.sampled_from([1_000, 100_000]),
     rpm=st.sampled_from([None, 600]),
-    larges=st.lists(st.integers(51, 1_000), min_size=1, max_size=2),
-    greedy=st.integers(1, 4),
-    small=st.integers(1, 50),
+    small=st.integers(4, 50),
+    larges=st.lists(st.integers(12, 1_000), min_size=1, max_size=2),
+    others=st.integers(0, 5),
+    beside=st.booleans(),
     seed=st.integers(0, 1_000),
 )
-def test_no_waiter_is_passed_over_for_ever(
-    tpm: int, rpm: int | None, larges: list[int], greedy: int, small: int, seed: int
+def passed_over_by_nobody(
+    of: str, limit: int, rpm: int | None, small: int, larges: list[int], others: int, beside: bool, seed: int
 ) -> None:
-    """Large items (in thousandths of a minute's tokens) wait among owners who ask for all that small ones can have,
-    in any order: gates draw at times of their own."""
+    """Large calls (in thousandths of a minute) wait among gates that ask for all that small ones can have, in any
+    order: gates draw at times of their own. `beside`: one of those is in the same process."""
+    tokens = of == "tokens"
     quota, now = Quota(), START_MS
-    quota.configure(QuotaLimits(rpm, None, tpm), 0)
-    days = pacific.pacific_days(now)
-    waiting = {f"large{n}": tpm * size // 1_000 for n, size in enumerate(larges)}
-    dice = Random(seed)
+    quota.configure(QuotaLimits(rpm, None, limit) if tokens else QuotaLimits(limit), 0)
+    days, dice = pacific.pacific_days(now), Random(seed)
+    small = limit * small // 1_000
+    waiting = {f"w{n}": max(3 * small, limit * size // 1_000) for n, size in enumerate(larges)}
+    gates = [("w0", "small")] * (beside or not others) + [(f"other{n}", "small") for n in range(others)]
+
+    def draw(owner: str, gate: str, amounts: tuple[int, ...]) -> int:
+        ones = (1,) * len(amounts)
+        costs, sizes = (amounts, ones) if tokens else ((0,) * len(amounts), amounts)
+        asked = Asked(owner, costs, 1_000, days, sizes=sizes, gate=gate)
+        return len(permits.draw([quota], asked, now_ms=now, epoch="e").slots_ms)
+
+    while now < START_MS + ring.SPAN_MS:  # a busy minute
+        draw("other0", "small", (small,) * 10)
+        now += 900
+    began = now
     while waiting:
-        assert now - START_MS < 3 * ring.SPAN_MS * len(larges), f"{waiting} were passed over"
-        owners = [*(f"small{n}" for n in range(greedy)), *waiting]
-        for owner in dice.sample(owners, len(owners)):
-            costs = (waiting[owner],) if owner in waiting else (tpm * small // 1_000,) * 40
-            granted = permits.draw([quota], Asked(owner, costs, 1_000, days), now_ms=now, epoch="e")
-            if owner in waiting and granted.slots_ms:
-                waiting[owner] = 0
-        waiting = {owner: tokens for owner, tokens in waiting.items() if tokens}
-        now += dice.randrange(400, 1_000)
+        assert now - began < 2 * ring.SPAN_MS * len(larges), f"{waiting} were passed over"
+        turns = [*gates, *((owner, "large") for owner in waiting)]
+        for owner, gate in dice.sample(turns, len(turns)):
+            if gate == "small":
+                draw(owner, gate, (small,) * 10)
+            elif draw(owner, gate, (waiting[owner],)):
+                del waiting[owner]
+        now += dice.randrange(200, 1_000)
+
+
+@on_histories
+def test_no_waiter_is_passed_over_for_ever(examples: int) -> None:
+    holds(examples, passed_over_by_nobody)
+
+
+@pytest.mark.parametrize("size", [1, 75])
+def test_processes_whose_items_are_equally_large_take_turns(size: int) -> None:
+    """A tenth of a minute each, of tokens or as a pack: none keeps the next slot for itself."""
+    quota, now, days, dice = Quota(), START_MS, pacific.pacific_days(START_MS), Random(1)
+    quota.configure(QuotaLimits(10 * size, None, 1_000), 0)
+    got: Counter[str] = Counter()
+    while now < START_MS + 6 * ring.SPAN_MS:
+        for owner in dice.sample("abc", 3):
+            asked = Asked(owner, (100,) * 10, 1_000, days, sizes=(size,) * 10)
+            got[owner] += len(permits.draw([quota], asked, now_ms=now, epoch="e").slots_ms)
+        now += dice.randrange(200, 700)
+    assert got.total() >= 59
+    assert min(got.values()) >= 10, got

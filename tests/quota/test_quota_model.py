@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from quota_histories import histories, on_histories
 
 from batchq.core import pacific, permits, ring
 from batchq.core.limits import QuotaLimits
@@ -73,8 +73,11 @@ class Histories(RuleBasedStateMachine):
             max_size=40,
         ),
         ahead=st.sampled_from([0, 500, 1_500]),
+        gate=st.sampled_from(["one", "another"]),
     )
-    def somebody_draws(self, owner: str, wanted: list[tuple[int, int]], ahead: int) -> None:
+    def somebody_draws(
+        self, owner: str, wanted: list[tuple[int, int]], ahead: int, gate: str = "one"
+    ) -> None:
         asked = Asked(
             owner=owner,
             costs=tuple(tokens for tokens, _ in wanted),
@@ -84,6 +87,7 @@ class Histories(RuleBasedStateMachine):
             freed=self.freed[owner],
             succeeded=self.succeeded,
             sizes=tuple(size for _, size in wanted),
+            gate=gate,
         )
         granted = self.both(asked)
         self.last_draw[owner] = self.real_ms, granted.clocks_ms
@@ -180,6 +184,16 @@ class Histories(RuleBasedStateMachine):
         model.slowdown.cap = model.slowdown.top = 0
         close_breaker(model)
 
+    @rule(owner=st.sampled_from(OWNERS))
+    def a_worker_is_killed(self, owner: str) -> None:
+        """What it held in flight is free, its permits stay counted; another begins in its place."""
+        alive = [one for one in OWNERS if one != owner]
+        for name, model in zip(self.names, self.models, strict=True):
+            self.store.clear_owners(name, alive)
+            model.flying.pop(owner, None)
+        self.out = [permit for permit in self.out if permit[0] != owner]
+        self.freed[owner] = 0
+
     @rule(name=st.sampled_from(["one", "two", "three"]))
     def the_server_fails_over(self, name: str) -> None:
         self.epoch = name
@@ -194,11 +208,7 @@ class Histories(RuleBasedStateMachine):
             assert all(n >= 0 for n in (*ring.of_requests.values(), *ring.of_tokens.values()))
 
 
-def test_the_script_equals_the_model_to_the_last_permit(database: Database) -> None:
+@on_histories
+def test_the_script_equals_the_model_to_the_last_permit(database: Database, examples: int) -> None:
     Histories.database = database
-    run_state_machine_as_test(
-        Histories,
-        settings=settings(
-            max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
+    run_state_machine_as_test(Histories, settings=histories(examples))

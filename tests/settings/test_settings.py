@@ -78,7 +78,7 @@ def test_lists_are_split_as_shells_write_them(monkeypatch: pytest.MonkeyPatch) -
         ("lease_s = 5", "lease_s=5 must be at least 3 × heartbeat_s=4: raise the lease"),
         (
             "visibility_timeout_s = 60",
-            "visibility_timeout_s=60 must be above call deadline + longest wait = 150",
+            "visibility_timeout_s=60 must be above call deadline + longest wait = 185",
         ),
         ("[operations.slow]\ntimeout_s = 900", "visibility_timeout_s=600 must be above"),
         ("redis_url = 'http://x'", "scheme 'http' is not one of ours"),

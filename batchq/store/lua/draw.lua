@@ -13,7 +13,8 @@
 -- ARGV[7]  freed       calls in flight that ended
 -- ARGV[8]  succeeded   calls answered since the last draw
 -- ARGV[9]  sizes       requests that the provider counts for each wanted permit: "n,n,…"; "" for one each
--- ARGV[10..] for each quota: conf, conf_at, corrections, expected
+-- ARGV[10] gate        which of the owner's gates draws
+-- ARGV[11..] for each quota: conf, conf_at, corrections, expected
 --   conf         limits as this owner's settings have them: "rpm,tpm,rpd,concurrency,learns", - for none
 --   conf_at      when the owner began; the latest beginner's settings hold
 --   corrections  of former permits: "bucket:requests:tokens,…"
@@ -25,8 +26,8 @@
 --- include clock
 --- include quota
 local now, epoch, owner, ahead = clock_ms(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
-local freed, succeeded = tonumber(ARGV[7]), tonumber(ARGV[8])
-local FIRST, WIDTH = 10, 4
+local freed, succeeded, place = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[3] .. " " .. ARGV[10]
+local FIRST, WIDTH = 11, 4
 if epoch == "" then epoch = string.match(redis.call("INFO", "server"), "run_id:(%w+)") or "?" end
 
 local function numbers(text)
@@ -175,7 +176,7 @@ local function blocked(q, size)
   if q.paused ~= "" then return 1000, "paused", 0 end
   if q.hold > now then return q.hold - now, q.why ~= "" and q.why or "hold", 0 end
   if day_left(q) < size then return q.day - now, "requests_per_day", 0 end
-  if q.res_for ~= "" and q.res_for ~= owner and q.res_until > q.last then return POLL_MS, "tokens_per_minute", 0 end
+  if q.res_for ~= "" and q.res_for ~= place and q.res_until > q.last then return POLL_MS, "reserved", 0 end
   if q.limits.conc then
     local flying = 0
     for _, n in ipairs(redis.call("HVALS", q.slots)) do flying = flying + tonumber(n) end
@@ -243,7 +244,16 @@ local function take_slot(q, size, tokens, ahead_us, tail)
   q.of_day = q.of_day + size
   q.next = at_us + gap_us(q, size, tokens)
   if is_open(q) then q.probe_for, q.probe_until = owner, q.last + PROBE_MS end
-  if q.res_for == owner then q.res_for = "" end
+  if q.res_for == place then q.res_for = "" end
+end
+
+-- A large call is not passed over by small ones: what comes free is kept for it while its gate asks.
+local function reserve(q, why, size, tokens)
+  local large = size > 1
+  if why == "tokens_per_minute" then
+    large = tokens * LARGE_SHARE > (q.limits.tpm or 0) or tokens * q.sum_r > LARGER * q.sum_t
+  end
+  if large then q.res_for, q.res_until = place, q.last + RESERVED_MS end
 end
 
 -- -- the draw -------------------------------------------------------------------------------------------------
@@ -298,10 +308,7 @@ for n = 1, wait == 0 and room or 0 do
   local ahead_ms = math.floor(ahead_us / 1000)
   if ahead_ms > ahead then
     wait, binding, bound = ahead_ms - ahead, why, by
-    local q = quotas[by + 1]
-    if why == "tokens_per_minute" and tokens * LARGE_SHARE > (q.limits.tpm or 0) then
-      q.res_for, q.res_until = owner, q.last + RESERVED_MS
-    end
+    if #slots == 0 then reserve(quotas[by + 1], why, size, tokens) end -- else it is another's turn
     break
   end
   for i, q in ipairs(quotas) do take_slot(q, size, tokens, ahead_us, tails[i]) end
