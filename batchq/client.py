@@ -21,7 +21,15 @@ from batchq.core.job import JobRecord, JobStatus
 from batchq.core.lifecycle import ENDED, HoldCause, ItemState, JobState
 from batchq.core.records import DeadLetter, Item, Result
 from batchq.core.wording import no_worker
-from batchq.errors import Complaint, Conflict, InputError, NoWorkerWarning, StoreUnavailable, WaitTimeout
+from batchq.errors import (
+    Complaint,
+    Conflict,
+    InputError,
+    NotFound,
+    NoWorkerWarning,
+    StoreUnavailable,
+    WaitTimeout,
+)
 from batchq.flow.cancel import cancel, delete
 from batchq.flow.plan import Plan, plan
 from batchq.flow.publish import result_of
@@ -203,15 +211,24 @@ class Client:
         give_up = None if timeout is None else time.monotonic() + timeout
         pause = POLL_S[0]
         lonely = _Lonely(self.walk, job_id)
+        seen = False
         while True:
             try:
                 record = self.walk.jobs.record(job_id)
+                seen = True
                 if record.state in ENDED and record.finished_at is not None:
                     return self.status(job_id)
                 if watch is None:
                     lonely.look(record)
                 elif watch(record):
                     return record
+            except NotFound:
+                if not seen:
+                    raise
+                raise NotFound(
+                    f"job {job_id} is lost: it was there, and is there no more. Somebody deleted it, or its server "
+                    "came back without its data; what is lost is to be submitted again"
+                ) from None
             except StoreUnavailable as exc:
                 if give_up is not None and time.monotonic() > give_up:
                     raise

@@ -23,6 +23,7 @@ from batchq.core.forks import whole_before_fork
 from batchq.core.redis_url import RedisAddress, parse
 from batchq.errors import StoreUnavailable
 from batchq.settings import Settings
+from batchq.store import sentinels
 
 SUBMIT = "batchq.submit"
 CANCEL = "batchq.cancel"
@@ -114,7 +115,7 @@ def _configuration(
         "max_connections": POOL,
         "socket_timeout": settings.socket_timeout_s,
         "socket_connect_timeout": 5,
-        "health_check_interval": 30,
+        "health_check_interval": 10,  # a server that hangs is noticed one second later
         # a foreign app's restore must not touch our messages, nor ours its own
         "unacked_key": f"{prefix}:unacked",
         "unacked_index_key": f"{prefix}:unacked_index",
@@ -122,10 +123,9 @@ def _configuration(
         "one_by_one": [settings.control_queue, settings.dead_letter_queue],
     }
     results: dict[str, Any] = {}
-    if broker.master:
-        transport["master_name"] = broker.master
-    if backend.master:
-        results["master_name"] = backend.master
+    for address, options in ((broker, transport), (backend, results)):
+        if address.master:
+            options |= {"master_name": address.master, "sentinel_kwargs": sentinels.options(address)}
     if not broker.socket:  # redis-py refuses it for unix sockets
         transport["socket_keepalive"] = True
     configuration: dict[str, Any] = {

@@ -82,7 +82,14 @@ def _argument(found: re.Match[str], arguments: Collection[str]) -> str:
 
 
 class NotFound(BatchqError):
-    """No such job or item: never there, expired or deleted."""
+    """No such job or item: never there, expired, deleted, or lost by its server."""
+
+    @classmethod
+    def job(cls, job_id: str) -> NotFound:
+        return cls(
+            f"no job {job_id}: never there, expired or deleted (`batchq list` shows all), or lost with its server's "
+            "data; what is lost is to be submitted again"
+        )
 
 
 class Conflict(BatchqError):

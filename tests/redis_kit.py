@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +27,14 @@ class RedisServer:
     folder: Path
     options: tuple[str, ...]
     process: subprocess.Popen[bytes]
+    password: str | None = None
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def command(self, *words: Any) -> Any:
-        with redis.Redis(port=self.port) as client:
+        with redis.Redis(port=self.port, password=self.password, socket_timeout=STARTED_S) as client:
             return client.execute_command(*words)
 
     def kill(self) -> None:
@@ -50,6 +52,13 @@ class RedisServer:
         self.process = _run(self.folder, self.options)
         _wait_for(self, self.folder / "log")
 
+    def stall(self) -> None:
+        """From here on it neither answers nor hangs up, until `go_on`."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
 
 def free_port() -> int:
     with socket.socket() as one:
@@ -58,12 +67,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def redis_server(folder: Path, *options: str, configuration: str = "") -> Iterator[RedisServer]:
+def redis_server(
+    folder: Path, *options: str, configuration: str = "", password: str | None = None
+) -> Iterator[RedisServer]:
     """`configuration` is the text of a file that the server may rewrite, as a Sentinel does."""
     folder.mkdir(parents=True, exist_ok=True)
     port, file = free_port(), folder / "redis.conf"
     file.write_text(f"port {port}\nbind 127.0.0.1\ndir {folder}\n{configuration}\n")
-    server = RedisServer(port, folder, options, _run(folder, options))
+    server = RedisServer(port, folder, options, _run(folder, options), password)
     with ExitStack() as ending:
         ending.callback(server.kill)
         _wait_for(server, folder / "log")
@@ -86,6 +97,14 @@ def _wait_for(server: RedisServer, log: Path) -> None:
             assert server.process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.02)
+
+
+def until(what: Callable[[], object], told: str, within_s: float = 30.0) -> None:
+    """Poll until it holds; `told` is what is wrong when it does not come to that."""
+    deadline = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < deadline, told
+        time.sleep(0.02)
 
 
 IN_MEMORY = ("--save", "", "--appendonly", "no")

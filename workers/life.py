@@ -43,6 +43,7 @@ class Life:
         self.walk: Walk = wiring.build_walk(settings, slots=slots, project=project)
         self._settings = settings
         self._ended = threading.Event()
+        self._server: str | None = None  # the life of the store's server that the last heartbeat saw
         self._at: set[int] = set()  # threads (or greenlets) that are at an item
         self._beat = Beat(
             incarnation=self.walk.incarnation,
@@ -101,7 +102,17 @@ class Life:
 
     def _beat_once(self) -> None:
         period_ms, lease_ms = int(self._settings.heartbeat_s * 1000), int(self._settings.lease_s * 1000)
-        self.walk.fleet.beat(replace(self._beat, running=len(self._at)), period_ms, lease_ms)
+        weather = self.walk.fleet.beat(replace(self._beat, running=len(self._at)), period_ms, lease_ms)
+        if weather.server == self._server:
+            return
+        if self._server is not None:
+            forgotten = self.walk.ledger.disown()
+            log.warning(
+                "the job store is another server, or was started again; items of mine whose end it forgot, and that "
+                "are called again: %d",
+                forgotten,
+            )
+        self._server = weather.server
 
     def _compare_limits(self) -> None:
         alive = self.walk.fleet.alive(int(self._settings.lease_s * 1000))

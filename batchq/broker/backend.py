@@ -18,6 +18,7 @@ from celery.canvas import maybe_signature
 from kombu.exceptions import OperationalError
 
 from batchq.core.gather import Gather
+from batchq.store import sentinels
 
 log = logging.getLogger("batchq")
 
@@ -76,4 +77,5 @@ class Backend(CountsWaves, stock.RedisBackend):
 
 
 class SentinelBackend(CountsWaves, stock.SentinelBackend):
-    pass
+    def _get_pool(self, **params: Any) -> Any:
+        return super()._get_pool(connection_class=sentinels.Connection, **params)  # type: ignore[misc]

@@ -19,6 +19,8 @@ from kombu.transport import redis as stock
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 
+from batchq.store import sentinels
+
 log = logging.getLogger("batchq")
 
 MOST = 64  # messages a pop takes along
@@ -118,7 +120,6 @@ class Bulk:
     QoS: Any = QoS
     Message: Any = Message
     one_by_one: Sequence[str] = ()
-    from_transport_options = (*stock.Channel.from_transport_options, "one_by_one")
 
     def _create_client(self: Any, asynchronous: bool = False) -> Any:
         """One client a pool. Stock kombu makes a new one for each command, which costs more than the command."""
@@ -185,11 +186,12 @@ def _read(raw: bytes, queue: str) -> dict[str, Any] | None:
 
 
 class Channel(Bulk, stock.Channel):
-    pass
+    from_transport_options = (*stock.Channel.from_transport_options, "one_by_one")
 
 
 class SentinelChannel(Bulk, stock.SentinelChannel):
-    pass
+    from_transport_options = (*stock.SentinelChannel.from_transport_options, "one_by_one")
+    connection_class = sentinels.Connection
 
 
 class Attentive:

@@ -79,7 +79,7 @@ def upload(task: Task, walk: Walk) -> None:
 
 
 def item_of(task: Task, walk: Walk) -> StoredItem:
-    return walk.shard_patiently(task.spec.id, task.lease.shard).at(task.lease.position)
+    return walk.shard_patiently(task.spec, task.lease.shard).at(task.lease.position)
 
 
 def _timed(task: Task, what: Callable[[], T]) -> tuple[T | ProviderError, int]:

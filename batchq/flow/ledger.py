@@ -11,9 +11,21 @@ from batchq.core.gather import Gather
 from batchq.flow.calls import Calls
 from batchq.flow.patience import patiently
 from batchq.store.items import ItemStore
-from batchq.store.leases import Claimed, ClaimRequest, Lease, Released, ReleaseRequest, Settled, SettleRequest
+from batchq.store.job_record import JobSpec
+from batchq.store.leases import (
+    Claimed,
+    ClaimRequest,
+    Lease,
+    Released,
+    ReleaseKind,
+    ReleaseRequest,
+    Settled,
+    SettleRequest,
+    Verdict,
+)
 
 LANES = 500  # of which a process keeps the gathering points
+UNCHANGED = 1 << 30  # for the limit of fatal errors, where there is none among what is released
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +45,15 @@ class LaneLedger:
         self,
         store: ItemStore,
         owner: str,
-        job_id: str,
+        spec: JobSpec,
         lane: int,
         stopping: threading.Event,
         calls: Calls,
+        held: set[str],
     ) -> None:
-        self._store, self._owner, self._job_id, self._lane = store, owner, job_id, lane
-        self._stopping, self._calls = stopping, calls
+        self._store, self._owner, self._job_id, self._lane = store, owner, spec.id, lane
+        self._birth = spec.birth
+        self._stopping, self._calls, self._held = stopping, calls, held
         self.claim: Gather[ClaimRequest, Claimed] = Gather(self.claim_pack)
         self.mark_begun: Gather[Lease, str] = Gather(self.begin_pack)
         self.settle: Gather[SettleRequest, Consequences] = Gather(self.settle_pack)
@@ -54,14 +68,24 @@ class LaneLedger:
                 self._job_id, self._lane, self._owner, requests, fatal_limit=fatal_limit, why=why
             )
 
-        return patiently(call, self._at_the_last)
+        released = patiently(call, self._at_the_last)
+        self._held.difference_update(one.nonce for one in requests)
+        return released
 
     # A pack is a group already.
 
     def claim_pack(self, requests: Sequence[ClaimRequest]) -> Sequence[Claimed]:
-        return patiently(
-            lambda: self._store.claim(self._job_id, self._lane, self._owner, requests), self._stopping.is_set
+        self._held.update(
+            one.nonce for one in requests
+        )  # before: a lease is never one that we know nothing of
+        claimed = patiently(
+            lambda: self._store.claim(self._job_id, self._lane, self._owner, requests, self._birth),
+            self._stopping.is_set,
         )
+        self._held.difference_update(
+            one.nonce for one, its in zip(requests, claimed, strict=True) if its.verdict is not Verdict.OK
+        )
+        return claimed
 
     def begin_pack(self, leases: Sequence[Lease]) -> Sequence[str]:
         return patiently(
@@ -73,6 +97,7 @@ class LaneLedger:
         settled: Settled = patiently(
             lambda: self._store.settle(self._job_id, self._lane, self._owner, requests), self._at_the_last
         )
+        self._held.difference_update(one.nonce for one in requests)
         first, *others = settled.answers
         lead = Consequences(first, settled.done, settled.refill, settled.complete)
         return [lead, *(Consequences(answer) for answer in others)]
@@ -87,19 +112,37 @@ class Ledger:
 
     def __init__(self, store: ItemStore, owner: str, stopping: threading.Event, calls: Calls) -> None:
         self._store, self._owner, self._stopping, self._calls = store, owner, stopping, calls
-        self._lanes: OrderedDict[tuple[str, int], LaneLedger] = OrderedDict()
+        self._lanes: OrderedDict[tuple[str, int, str], LaneLedger] = OrderedDict()
+        self._held: set[str] = set()  # nonces of the leases that this process is at
         self._lock = threading.Lock()
 
-    def lane(self, job_id: str, lane: int) -> LaneLedger:
-        key = (job_id, lane)
+    def lane(self, spec: JobSpec, lane: int) -> LaneLedger:
+        key = (spec.id, lane, spec.birth)
         with self._lock:
             found = self._lanes.get(key)
             if found is None:
                 found = self._lanes[key] = LaneLedger(
-                    self._store, self._owner, job_id, lane, self._stopping, self._calls
+                    self._store, self._owner, spec, lane, self._stopping, self._calls, self._held
                 )
                 if len(self._lanes) > LANES:
                     self._lanes.popitem(last=False)
             else:
                 self._lanes.move_to_end(key)
             return found
+
+    def disown(self) -> int:
+        """Give back what stands as leased to this process and is none of its work. Returns how many items.
+
+        A server that lost its last moments has items leased again that were settled, or sent to wait for a retry.
+        Their holder lives, so nobody else would take them for a long time. Raises StoreUnavailable.
+        """
+        given_back = 0
+        with self._lock:
+            jobs = {job_id for job_id, _, _ in self._lanes}
+        for job_id in jobs:
+            for lane, position, nonce in self._store.leases_of(job_id, self._owner):
+                if nonce not in self._held:
+                    lost = [ReleaseRequest(position, nonce, ReleaseKind.LOST, delay_ms=0)]
+                    self._store.release(job_id, lane, self._owner, lost, fatal_limit=UNCHANGED)
+                    given_back += 1
+        return given_back

@@ -16,7 +16,6 @@ from batchq.core.lifecycle import DEAD_LETTERS, ENDED
 from batchq.errors import BatchqError, Conflict, NewerData, NotFound
 from batchq.flow.patience import patiently
 from batchq.flow.walk import Walk
-from batchq.store.codec import Shard
 from batchq.store.inputs import ShardRow
 from batchq.store.job_record import JobSpec
 from batchq.store.outcomes import StoredResult
@@ -36,9 +35,10 @@ def feed(walk: Walk, job_id: str) -> bool:
         if not walk.outbox.open(job_id, owner):
             return False
         try:
+            spec = walk.spec(job_id)
             while letters := walk.outbox.oldest(job_id, AT_ONCE):
                 indexes = [
-                    _shard(walk, job_id, letter.shard).at(letter.position).ordinal for letter in letters
+                    walk.shard_patiently(spec, letter.shard).at(letter.position).ordinal for letter in letters
                 ]
                 walk.dispatcher.send_letters(job_id, indexes)
                 walk.outbox.sent(job_id, letters)
@@ -98,7 +98,7 @@ def _send_back(walk: Walk, spec: JobSpec, found: StoredResult) -> bool:
 
 def _find(walk: Walk, spec: JobSpec, index: int) -> StoredResult | None:
     """The item at a place of the input. In each lane the places rise from shard to shard."""
-    table = walk.tables.get(spec.id, lambda: tuple(walk.inputs.table(spec.id)))
+    table = walk.tables.get((spec.id, spec.birth), lambda: tuple(walk.inputs.table(spec.id)))
     for lane in spec.lanes:
         rows = [row for row in table if row[3] == lane.number]
         at = bisect_right(rows, index, key=_first_of(walk, spec)) - 1
@@ -111,12 +111,8 @@ def _find(walk: Walk, spec: JobSpec, index: int) -> StoredResult | None:
     return None
 
 
-def _shard(walk: Walk, job_id: str, number: int) -> Shard:
-    return walk.shards.get((job_id, number), lambda: walk.inputs.shard(job_id, number))
-
-
 def _first_of(walk: Walk, spec: JobSpec) -> Callable[[ShardRow], int]:
     """The place in the input of a shard's first item."""
     if len(spec.lanes) == 1:
         return lambda row: row[1]
-    return lambda row: _shard(walk, spec.id, row[0]).items[0].ordinal
+    return lambda row: walk.shard_patiently(spec, row[0]).items[0].ordinal

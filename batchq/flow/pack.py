@@ -88,6 +88,7 @@ def _process_here(message: PackMessage, walk: Walk, spec: JobSpec, lane: Lane) -
     if not tasks:
         return None
     first = tasks[0]
+    spec, lane = first.spec, first.lane  # perhaps another job of this id than the message seemed to name
     operation = walk.packed(lane.operation)
     if walk.stopping or operation is None or not is_ours(spec, lane, walk):
         _Run(walk, first).give_back(tasks, 0 if walk.stopping else ELSEWHERE_MS)
@@ -96,14 +97,19 @@ def _process_here(message: PackMessage, walk: Walk, spec: JobSpec, lane: Lane) -
 
 
 def _claim(message: PackMessage, walk: Walk, spec: JobSpec, lane: Lane) -> list[Task]:
-    ledger, passage = walk.ledger.lane(spec.id, lane.number), walk.gates.of(spec, lane)
+    ledger, passage = walk.ledger.lane(spec, lane.number), walk.gates.of(spec, lane)
     claims = [
         ClaimRequest(position, message.ticket, secrets.token_hex(6), begun=False)
         for position in message.positions
     ]
+    answers = ledger.claim_pack(claims)
+    if answers[0].verdict is Verdict.OTHER:
+        walk.specs.drop(spec.id)
+        named = walk.lane_of_message(message.job_id, message.lane)
+        return _claim(message, walk, *named) if named is not None else []
     return [
         Task(spec, lane, claimed.lease, ledger, passage)
-        for claimed in ledger.claim_pack(claims)
+        for claimed in answers
         if claimed.verdict is Verdict.OK and claimed.lease is not None
     ]
 

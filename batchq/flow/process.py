@@ -72,11 +72,14 @@ def _claim(message: ItemMessage, walk: Walk) -> Task | None:
     if named is None:
         return None
     spec, lane = named
-    ledger = walk.ledger.lane(spec.id, lane.number)
+    ledger = walk.ledger.lane(spec, lane.number)
     passage = walk.gates.of(spec, lane)
     begun = not spec.budgeted and patiently(passage.is_open, walk.stop.is_set) and not walk.stopping
     request = ClaimRequest(message.position, message.ticket, secrets.token_hex(6), begun)
     claimed = ledger.claim(request)
+    if claimed.verdict is Verdict.OTHER:
+        walk.specs.drop(spec.id)
+        return _claim(message, walk)
     if claimed.verdict is not Verdict.OK or claimed.lease is None:
         return None
     task = Task(spec, lane, claimed.lease, ledger, passage)

@@ -89,7 +89,7 @@ def settle_request(task: Task, walk: Walk, asked: Asked, outcome: Outcome) -> Se
 
 def log_settled(task: Task, walk: Walk, outcome: Outcome, bucket: int | None) -> None:
     def item_id() -> str:
-        return walk.shard_patiently(task.spec.id, task.lease.shard).at(task.lease.position).id
+        return walk.shard_patiently(task.spec, task.lease.shard).at(task.lease.position).id
 
     walk.item_log.settled(task.spec.id, item_id, outcome, bucket)
 

@@ -20,7 +20,7 @@ def _named(walk: Walk, job_id: str, slowest: Iterable[Slow]) -> Iterator[Slow]:
     for number, base, n, _ in walk.inputs.table(job_id) if positions else ():
         here = [position for position in positions if base <= position < base + n]
         if here:
-            shard = walk.shard_patiently(job_id, number)
+            shard = walk.shard_patiently(walk.spec(job_id), number)
             for position in here:
                 item = shard.at(position)
                 yield Slow(item.id, item.ordinal, positions[position])

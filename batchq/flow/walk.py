@@ -107,8 +107,8 @@ class Walk:
     sendings: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(SENDINGS))
     publishing: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(PUBLISHING))
     specs: Lru[str, JobSpec] = field(default_factory=lambda: Lru(SPECS))
-    shards: Lru[tuple[str, int], Shard] = field(default_factory=lambda: Lru(SHARD_BYTES, shard_weight))
-    tables: Lru[str, tuple[ShardRow, ...]] = field(default_factory=lambda: Lru(TABLE_ROWS, len))
+    shards: Lru[tuple[str, str, int], Shard] = field(default_factory=lambda: Lru(SHARD_BYTES, shard_weight))
+    tables: Lru[tuple[str, str], tuple[ShardRow, ...]] = field(default_factory=lambda: Lru(TABLE_ROWS, len))
     item_log: ItemLog = field(init=False)
     ledger: Ledger = field(init=False)
     gates: Gates = field(init=False)
@@ -137,9 +137,14 @@ class Walk:
 
     def spec(self, job_id: str) -> JobSpec:
         """What does not change of a job once it is sealed. Raises NotFound, NewerData."""
+        spec = self.specs.get(job_id, lambda: self.jobs.spec(job_id))
+        if spec.birth == self.jobs.birth(job_id):
+            return spec
+        self.specs.drop(job_id)  # deleted, or lost, and perhaps submitted anew under its id
         return self.specs.get(job_id, lambda: self.jobs.spec(job_id))
 
     def spec_patiently(self, job_id: str) -> JobSpec:
+        """The same; perhaps of an earlier job of this id, which a claim will say."""
         return self.specs.get(job_id, lambda: patiently(lambda: self.jobs.spec(job_id), self.stop.is_set))
 
     def lane_of_message(self, job_id: str, number: int) -> tuple[JobSpec, Lane] | None:
@@ -151,11 +156,11 @@ class Walk:
             return None
         return (spec, spec.lanes[number]) if number < len(spec.lanes) else None
 
-    def shard_patiently(self, job_id: str, number: int) -> Shard:
+    def shard_patiently(self, spec: JobSpec, number: int) -> Shard:
         def read() -> Shard:
-            return patiently(lambda: self.inputs.shard(job_id, number), self.stop.is_set)
+            return patiently(lambda: self.inputs.shard(spec.id, number), self.stop.is_set)
 
-        return self.shards.get((job_id, number), read)
+        return self.shards.get((spec.id, spec.birth, number), read)
 
     def policy(self, operation: str) -> RetryPolicy:
         limits = self.settings.operation(operation)

@@ -26,12 +26,14 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from batchq.core.redis_url import RedisAddress
 from batchq.errors import BatchqError, ConfigurationError, NotEnoughMemory, StoreUnavailable
+from batchq.store import sentinels
 
 MAX_CONNECTIONS = 64  # claims and settles are gathered, so a process of 400 slots needs few
-RETRIES = 3
+RETRIES = 1  # so a server that hangs is told of after two timeouts
 
 
 def connect(
@@ -51,16 +53,15 @@ def connect(
     }
     pool_options: dict[str, Any] = {"max_connections": max_connections, "timeout": timeout_s}
     if address.sentinels:
-        from redis.sentinel import Sentinel
-
-        sentinel = Sentinel(
-            list(address.sentinels),
-            sentinel_kwargs={"password": address.sentinel_password, "socket_timeout": timeout_s},
+        pool: redis.BlockingConnectionPool = sentinels.Pool(  # type: ignore[no-untyped-call]
+            address.master or "",
+            Sentinel(list(address.sentinels), sentinel_kwargs=sentinels.options(address)),
+            **pool_options,
+            **common,
+            connection_class=sentinels.Connection,
+            socket_keepalive=True,
         )
-        client: redis.Redis = sentinel.master_for(
-            address.master or "", **common, max_connections=max_connections
-        )
-        return client
+        return redis.Redis(connection_pool=pool)
     if address.socket:
         pool = redis.BlockingConnectionPool(
             connection_class=redis.UnixDomainSocketConnection, path=address.socket, **pool_options, **common

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from batchq.core.redis_url import RedisAddress, parse
@@ -47,6 +47,11 @@ class Database:
         """Run one plain command."""
         with translated(self.address):
             return self.client.execute_command(name, *args)
+
+    def scan_hash(self, key: str) -> Iterator[tuple[bytes, bytes]]:
+        """The fields of a hash, in slices."""
+        with translated(self.address):
+            yield from self.client.hscan_iter(key, count=500)
 
     def batch(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run plain commands in one round trip, without a transaction."""

@@ -61,6 +61,7 @@ class Weather:
     now_ms: int
     dark_ms: int
     grace_until_ms: int
+    server: str  # one life of the server; another after a restart or a failover
 
 
 class FleetStore:
@@ -71,7 +72,7 @@ class FleetStore:
         """Say that a process lives. What it learns of outages is kept for the scripts of this process."""
         keys = [self._db.keys.beats, self._db.keys.weather]
         args = [self._db.now_arg, beat.incarnation, beat.body(), period_ms, lease_ms]
-        weather = Weather(*(int(part) for part in self._db.run("beat", keys, args)))
+        weather = _weather(self._db.run("beat", keys, args))
         self._db.dark_ms = weather.dark_ms
         return weather
 
@@ -79,7 +80,7 @@ class FleetStore:
         """The same without a beat: what one would find now."""
         args = [self._db.now_arg, "", "", period_ms, lease_ms]
         reply = self._db.run("beat", [self._db.keys.beats, self._db.keys.weather], args)
-        weather = Weather(*(int(part) for part in reply))
+        weather = _weather(reply)
         self._db.dark_ms = weather.dark_ms
         return weather
 
@@ -138,6 +139,11 @@ class FleetStore:
             flat if flat and isinstance(flat[0], list | tuple) else zip(flat[::2], flat[1::2], strict=True)
         )
         return {member.decode(): float(score) for member, score in pairs}
+
+
+def _weather(reply: Sequence[Any]) -> Weather:
+    now, dark, grace, server = reply
+    return Weather(int(now), int(dark), int(grace), server.decode())
 
 
 def _beat(incarnation: str, raw: str) -> Beat:

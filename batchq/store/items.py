@@ -55,9 +55,12 @@ class ItemStore:
         )
         return Take(int(reply[0]), tuple(int(one) for one in reply[1:])) if reply else Take(0, ())
 
-    def claim(self, job_id: str, lane: int, owner: str, requests: Sequence[ClaimRequest]) -> list[Claimed]:
+    def claim(
+        self, job_id: str, lane: int, owner: str, requests: Sequence[ClaimRequest], birth: str = ""
+    ) -> list[Claimed]:
+        """`birth` is that of the job that the claimer knows under this id; "" for whichever is there."""
         keys = self._db.job_keys(job_id)
-        args: list[Arg] = [self._db.now_arg, SCHEMA, self._db.dark_ms, owner]
+        args: list[Arg] = [self._db.now_arg, SCHEMA, self._db.dark_ms, owner, birth]
         for one in requests:
             args += (one.position, one.ticket, one.nonce, int(one.begun))
         replies = self._db.run(
@@ -116,6 +119,15 @@ class ItemStore:
             Released(reply[0].decode(), int(reply[1]) if len(reply) > 1 else 0, held)
             for reply in replies[:-1]
         ]
+
+    def leases_of(self, job_id: str, owner: str) -> list[tuple[int, int, str]]:
+        """What stands as leased to a process: lane, position and nonce of each."""
+        found = []
+        for position, raw in self._db.scan_hash(self._db.job_keys(job_id).flight):
+            parts = raw.decode().split("|", 12)  # see include/flight.lua
+            if parts[10] == owner:
+                found.append((int(parts[0]), int(position), parts[11]))
+        return found
 
     def settle(self, job_id: str, lane: int, owner: str, requests: Sequence[SettleRequest]) -> Settled:
         keys = self._db.job_keys(job_id)
@@ -202,7 +214,7 @@ class ItemStore:
         self._db.command(*put_on_agenda)
         answer = self._db.run("redrive", [*used, *rest], args)
         if answer[0] == b"gone":
-            raise NotFound(f"no job {job_id}: never there, expired or deleted")
+            raise NotFound.job(job_id)
         if answer[0] == b"newer":
             raise NewerData(f"job {job_id} was stored by a newer batchq: upgrade this one")
         if answer[0] == b"ended":

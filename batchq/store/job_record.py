@@ -53,6 +53,7 @@ class JobSpec:
     destination: str | None = None  # the URL at which workers publish them; None: whoever wants them asks
     webhook: str | None = None  # the address that hears of its pauses and its end
     project: str | None = None  # the only one whose workers may ask its models; None: whichever
+    birth: str = ""  # a job that is submitted under the id of a deleted one has another
 
     @property
     def has_vectors(self) -> bool:

@@ -76,7 +76,13 @@ class JobStore:
             budgeted="max_nano" in raw,
             all_or_nothing=raw.get("all_or_nothing") == "1",
             destination=raw.get("out") or None,
+            birth=raw.get("sub", ""),
         )
+
+    def birth(self, job_id: str) -> str | None:
+        """None: there is no such job."""
+        birth = self._db.command("HGET", self._db.job_keys(job_id).job, "sub")
+        return None if birth is None else birth.decode()
 
     def record(self, job_id: str) -> JobRecord:
         """Raises NotFound and NewerData."""
@@ -168,7 +174,7 @@ class JobStore:
 
     def _checked(self, job_id: str, raw: Mapping[bytes, bytes]) -> dict[str, str]:
         if not raw or raw.get(b"state") == b"receiving":
-            raise NotFound(f"no job {job_id}: never there, expired or deleted (`batchq list` shows all)")
+            raise NotFound.job(job_id)
         if int(raw[b"v"]) > SCHEMA:
             raise NewerData(
                 f"job {job_id} was stored by a newer batchq (schema {raw[b'v'].decode()}, mine {SCHEMA}): upgrade this one"
@@ -272,7 +278,7 @@ class JobStore:
     def _moved(self, job_id: str, reply: Sequence[bytes]) -> bool:
         answer = [part.decode() for part in reply]
         if answer[0] == "gone":
-            raise NotFound(f"no job {job_id}: never there, expired or deleted (`batchq list` shows all)")
+            raise NotFound.job(job_id)
         if answer[0] == "newer":
             raise NewerData(f"job {job_id} was stored by a newer batchq: upgrade this one")
         if answer[0] == "ended":

@@ -30,6 +30,7 @@ class Verdict(StrEnum):
     SUPERSEDED = "superseded"  # it went back or out again since the message was sent
     GONE = "gone"
     NEWER = "newer"
+    OTHER = "other"  # the job of this id is not the one that the claimer knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class ReleaseKind(StrEnum):
     AWAY = "away"  # nobody is answered: no attempt
     FATAL = "fatal"  # the job cannot be served: no attempt
     CUT = "cut"  # its worker was going and waited no longer for the call: no attempt
+    LOST = "lost"  # the server forgot what became of it: the call is made again
     UNUSED = "unused"  # no call was made: no attempt, and no request
 
 

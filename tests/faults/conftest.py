@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fleet_kit import OPERATIONS
 from redis_kit import DURABLE, RedisServer, redis_server
+from sentinel_kit import Guarded, guarded
 
 from batchq.embedded import EmbeddedServer
 from batchq.store.database import Database
@@ -54,6 +55,22 @@ def own_scene(
 ) -> Iterator[Scene]:
     """A scene on that server."""
     with scene_on(own_server.url, tmp_path, seed) as scene:
+        yield scene
+    note(request, scene)
+
+
+@pytest.fixture
+def guarded_servers(tmp_path: Path) -> Iterator[Guarded]:
+    with guarded(tmp_path / "servers") as servers:
+        yield servers
+
+
+@pytest.fixture
+def guarded_scene(
+    request: pytest.FixtureRequest, guarded_servers: Guarded, tmp_path: Path, seed: int
+) -> Iterator[Scene]:
+    """A scene on a master that Sentinels watch."""
+    with scene_on(guarded_servers.url, tmp_path, seed) as scene:
         yield scene
     note(request, scene)
 

@@ -221,3 +221,13 @@ def test_a_jobs_own_rate_holds_across_the_fleet(fleet: Fleet, client: Client) ->
     begun = sorted(float(words[3]) for words in fleet.lines() if words[0] == "call")
     assert record.succeeded == 30
     assert begun[-1] - begun[0] >= 29 * 0.2 - 0.6, "5 a second, a permit may be half a second late"
+
+
+def test_a_job_under_the_id_of_a_deleted_one_is_another_job(fleet: Fleet, client: Client) -> None:
+    fleet.start("gevent", 5)
+    for first in (0, 100):
+        rows = [Item(f"i{n}", {"n": n + first}) for n in range(5)]
+        job = client.submit(rows, operation="work", idempotency_key="nightly")
+        job.wait(60)
+        assert [result.data for result in job.results()] == [{"answer": n + first} for n in range(5)]
+        client.delete(job.id)

@@ -195,6 +195,8 @@ class Model:
             return "stale"
         if kind == "retry":
             self.retries += 1
+        elif kind == "lost":
+            self.repeated += entry.begun
         elif entry.begun:
             entry.attempts -= 1
             self.requests -= kind == "unused"

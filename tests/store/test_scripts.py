@@ -25,7 +25,7 @@ INCLUDES = sorted(path.stem for path in (LUA / "include").glob("*.lua"))
 # What each script asks of the server: the commands that its ACL rule needs.
 COMMANDS = {
     "annotate": "EXISTS HSET",
-    "beat": "HMGET HSET TIME",
+    "beat": "HMGET HSET INFO TIME",
     "beat_submission": "HMGET HSET TIME",
     "begin": "DEL HMGET HSET TIME",
     "cancel": "HMGET HSET RPUSH TIME",

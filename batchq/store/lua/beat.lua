@@ -8,7 +8,7 @@
 -- ARGV[4]  period_ms   between two of its beats
 -- ARGV[5]  lease_ms
 --
--- Returns  {now, dark, grace_until}
+-- Returns  {now, dark, grace_until, run id of the server}
 --- include clock
 local beats, weather, now = KEYS[1], KEYS[2], clock_ms(ARGV[1])
 local incarnation, body, period, lease = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -24,4 +24,4 @@ if incarnation ~= "" then
   redis.call("HSET", beats, incarnation, int(now) .. "|" .. body)
   redis.call("HSET", weather, "last", int(now), "dark", int(dark), "grace_until", int(grace))
 end
-return { int(now), int(dark), int(grace) }
+return { int(now), int(dark), int(grace), string.match(redis.call("INFO", "server"), "run_id:(%w+)") or "?" }

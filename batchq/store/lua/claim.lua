@@ -9,7 +9,8 @@
 -- ARGV[2]   schema  of the caller
 -- ARGV[3]   dark    ms of outage so far, from the last heartbeat
 -- ARGV[4]   owner   incarnation of the claimer
--- ARGV[5..] position, ticket, nonce, begun ("1": the call starts at once, without waiting for a permit)
+-- ARGV[5]   birth   of the job that the claimer knows under this id, "" for whichever
+-- ARGV[6..] position, ticket, nonce, begun ("1": the call starts at once, without waiting for a permit)
 --
 -- Returns, for each item
 --   {"ok", shard, attempts, crashes, limited, waited_ms, history}   leased; asking again with the same nonce too
@@ -20,19 +21,21 @@
 --   {"superseded"}  it went back, or out again, since the message was sent
 --   {"gone"}        no such job or item
 --   {"newer"}       the job was written by a newer batchq
+--   {"other"}       the job of this id is not the one that the claimer knows
 --- include clock
 --- include flight
 --- include give_back
 local job, states, flight, lane, back = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local keys = { job = job, states = states, flight = flight, lane = lane, back = back }
 local now = clock_ms(ARGV[1])
-local schema, dark, owner = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local FIRST, WIDTH = 5, 4
+local schema, dark, owner, birth = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local FIRST, WIDTH = 6, 4
 
 local replies = {}
-local record = redis.call("HMGET", job, "v", "holds", "cancel")
-if not record[1] or tonumber(record[1]) > schema then
-  local answer = record[1] and "newer" or "gone"
+local record = redis.call("HMGET", job, "v", "holds", "cancel", "sub")
+local other = birth ~= "" and record[4] ~= birth
+if not record[1] or tonumber(record[1]) > schema or other then
+  local answer = not record[1] and "gone" or tonumber(record[1]) > schema and "newer" or "other"
   for _ = FIRST, #ARGV, WIDTH do replies[#replies + 1] = { answer } end
   return replies
 end

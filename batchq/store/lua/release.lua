@@ -20,6 +20,7 @@
 --         "away"     the provider answers nobody: no attempt
 --         "fatal"    the job cannot be served: no attempt
 --         "cut"      its worker was going and waited no longer for the call: no attempt
+--         "lost"     the server forgot what became of it: an attempt, and a call that is made again
 --         "unused"   no call was made: no attempt, and no request
 --
 -- Returns, for each item
@@ -44,7 +45,7 @@ local record = redis.call("HMGET", job, "holds", "cancel", "fatal_row")
 local holds, cancelled, fatal_row = record[1] or "", record[2], tonumber(record[3] or 0)
 local tally, replies, ticket = tally_new(), {}, nil
 local counters = { retries = 0, rate_limited = 0, requests = 0, input_tokens = 0, output_tokens = 0, cached_tokens = 0,
-  cost_nano = 0, wasted_tokens = 0, wasted_nano = 0, reserved = 0 }
+  cost_nano = 0, wasted_tokens = 0, wasted_nano = 0, reserved = 0, repeated = 0, lost_nano = 0 }
 
 for at = FIRST, #ARGV, WIDTH do
   local pos, nonce, delay, kind = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
@@ -59,7 +60,11 @@ for at = FIRST, #ARGV, WIDTH do
     counters.cost_nano = counters.cost_nano + tonumber(ARGV[at + 10])
     counters.wasted_tokens = counters.wasted_tokens + tonumber(ARGV[at + 7]) + tonumber(ARGV[at + 8])
     counters.wasted_nano = counters.wasted_nano + tonumber(ARGV[at + 10])
-    if kind ~= "retry" and entry.begun == "1" then entry.attempts = entry.attempts - 1 end
+    if kind == "lost" and entry.begun == "1" then -- as after a crash: perhaps it was paid
+      counters.repeated, counters.lost_nano = counters.repeated + 1, counters.lost_nano + entry.reserve
+      counters.reserved, entry.reserve = counters.reserved - entry.reserve, 0
+    end
+    if kind ~= "retry" and kind ~= "lost" and entry.begun == "1" then entry.attempts = entry.attempts - 1 end
     if kind == "unused" and entry.begun == "1" then counters.requests = counters.requests - 1 end
     if kind == "retry" then counters.retries = counters.retries + 1 end
     if kind == "limited" then
