@@ -84,7 +84,8 @@ def redis_server(
 def _run(folder: Path, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
     with (folder / "log").open("ab") as log:
         command = [binary.find().path, str(folder / "redis.conf"), *options]
-        return subprocess.Popen(command, stdout=log, stderr=log)
+        # with signals restored a full disk (SIGXFSZ) would end the server, which is to say that it is full
+        return subprocess.Popen(command, stdout=log, stderr=log, restore_signals=False)
 
 
 def _wait_for(server: RedisServer, log: Path) -> None:

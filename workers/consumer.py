@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from celery import bootsteps
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer, Tasks
+from redis.exceptions import ResponseError
 
+from batchq.core.redis_url import parse
+from batchq.flow.patience import say
+from batchq.store.connection import translate
 from workers.messages import fault_of, shown_name
+from workers.place import place
 
 log = logging.getLogger("batchq")
-LONGEST_PAUSE_S = 3  # between two looks for a broker that is away
+LONGEST_PAUSE_S = 3  # between two looks for a broker that is away, or refuses
 RESTORE_S = 1.0  # between two looks at what dead workers left unacknowledged
 
 
@@ -80,6 +87,21 @@ class GuardedConsumer(Consumer):
         )
         return super().ensure_connected(conn)
 
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """A server that takes no writes is reached all the same: stock Celery would come back at once, all the time."""
+        if not isinstance(exc, ResponseError):
+            super().on_connection_error_after_connected(exc)
+            return
+        _wait_for_writes(exc)
+        with _silenced():
+            super().on_connection_error_after_connected(exc)
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        if isinstance(exc, ResponseError):
+            _wait_for_writes(exc)
+        else:
+            super().on_connection_error_before_connected(exc)
+
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
         handle = super().create_task_handler(*args, **options)
         broken = self.broken
@@ -110,12 +132,8 @@ class GuardedConsumer(Consumer):
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """Its sender is told, as by the stock consumer; but that one logs the whole message."""
         self._drop(message, "unknown task", acknowledge=False)
-        stock = logging.getLogger("celery.worker.consumer.consumer")
-        disabled, stock.disabled = stock.disabled, True
-        try:
+        with _silenced():
             super().on_unknown_task(body, message, exc)
-        finally:
-            stock.disabled = disabled
 
     def _drop(self, message: Any, what: str, *, acknowledge: bool = True) -> None:
         queue = (message.delivery_info or {}).get("routing_key")
@@ -129,6 +147,22 @@ class GuardedConsumer(Consumer):
         drops.count(what)
         if acknowledge:
             message.reject_log_error(log, self.broken)
+
+
+def _wait_for_writes(refused: ResponseError) -> None:
+    say("the broker", translate(refused, parse(place.settings.broker_url or place.settings.store_url)))
+    time.sleep(LONGEST_PAUSE_S)
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Around a method of the stock consumer, after we have said it better."""
+    stock = logging.getLogger("celery.worker.consumer.consumer")
+    disabled, stock.disabled = stock.disabled, True
+    try:
+        yield
+    finally:
+        stock.disabled = disabled
 
 
 class Orphans(bootsteps.StartStopStep):

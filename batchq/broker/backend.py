@@ -16,6 +16,7 @@ from typing import Any
 from celery.backends import redis as stock
 from celery.canvas import maybe_signature
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from batchq.core.gather import Gather
 from batchq.store import sentinels
@@ -47,7 +48,7 @@ class CountsWaves:
             if self._wave(request.group, chord["chord_size"])(request.id):
                 body: Any = maybe_signature(chord, app=self.app)
                 body.apply_async()
-        except (*self.connection_errors, OperationalError) as exc:
+        except (*self.connection_errors, RedisError, OperationalError) as exc:
             # Celery would fail the task and its greenlet, with two screens of traceback for each item in flight;
             # a part that is not counted costs its wave the body, and the sweeper does what the body would have done.
             log.debug("a part of wave %s is not counted: %s", request.group, exc)

@@ -18,6 +18,7 @@ from typing import Any
 from kombu.transport import redis as stock
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
+from redis.exceptions import RedisError, ResponseError
 
 from batchq.store import sentinels
 
@@ -42,8 +43,14 @@ class QoS(stock.QoS):
     def append(self, message: Any, delivery_tag: str) -> None:
         if delivery_tag in self._held:
             virtual.QoS.append(self, message, delivery_tag)
-        else:
+            return
+        try:
             super().append(message, delivery_tag)
+        except ResponseError as exc:
+            # the server takes no writes now: to run what is out of its queue already is better than to lose it
+            log.warning("the broker does not note a message as taken: %s", exc)
+            self._held.add(delivery_tag)
+            virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
         if delivery_tag in self._held:
@@ -57,6 +64,7 @@ class QoS(stock.QoS):
                 raise
         except (
             *self.channel.connection_errors,
+            RedisError,
             ValueError,
         ) as exc:  # ValueError: its socket was closed meanwhile
             # It comes again, and the store refuses it; kombu would log two screens of traceback a message.
@@ -82,6 +90,8 @@ class QoS(stock.QoS):
         for the worker to die, for the store sends their items again."""
         try:
             super().restore_unacked_once(stderr)
+        except RedisError as exc:
+            log.debug("messages are not put back: %s", exc)
         except AttributeError:
             if not self._is_cut_off():
                 raise
@@ -130,6 +140,15 @@ class Bulk:
             known = self.__dict__["_plain_client"] = super()._create_client()  # type: ignore[misc]
         return known
 
+    def queue_delete(self: Any, *args: Any, **options: Any) -> Any:
+        """A channel that closes lets the queue of its remote control be where the server takes no writes."""
+        try:
+            return super().queue_delete(*args, **options)  # type: ignore[misc]
+        except ResponseError as exc:
+            if not self._closing:
+                raise
+            log.debug("a queue is not deleted: %s", exc)
+
     def _brpop_read(self: Any, **options: Any) -> bool:
         """The stock method, which delivers what BRPOP brought, and then what else is there."""
         try:
@@ -138,6 +157,10 @@ class Bulk:
             except self.connection_errors:
                 self.client.connection.disconnect()
                 raise
+            except ResponseError:
+                if not self._closing:
+                    raise
+                reply = None
             if not reply:
                 raise Empty
             key, first = reply

@@ -29,18 +29,17 @@ def patiently(what: Callable[[], Value], stopping: Callable[[], bool]) -> Value:
         except (StoreUnavailable, NotEnoughMemory) as exc:
             if stopping():
                 raise GaveUp from exc
-            _say(exc)
+            say("the job store", exc)
         time.sleep(pause)
         pause = min(LONGEST_S, pause * 2)
 
 
-_last_said = 0.0
+_last_said: dict[str, float] = {}
 
 
-def _say(exc: Exception) -> None:
+def say(awaited: str, why: object) -> None:
     """Once in a while for the whole process, not once for each item that waits."""
-    global _last_said
     now = time.monotonic()
-    if now - _last_said > REPORT_EVERY_S:
-        _last_said = now
-        log.warning("waiting for the job store: %s", exc)
+    if now - _last_said.get(awaited, -REPORT_EVERY_S) > REPORT_EVERY_S:
+        _last_said[awaited] = now
+        log.warning("waiting for %s: %s", awaited, why)

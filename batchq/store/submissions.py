@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from batchq.errors import BatchqError, Conflict, NewerData
 from batchq.store.database import Database
@@ -36,12 +37,17 @@ class SubmissionStore:
         if answer in ("new", "taken_over"):
             now = int(reply[1])
             # before it is sealed, so that a submission broken off right after the seal is found by the sweeper
-            self._db.batch(
-                [
-                    ("ZADD", self._db.keys.due, now + stale_ms, job_id),
-                    ("ZADD", self._db.keys.all, now, job_id),
-                ]
-            )
+            try:
+                self._db.batch(
+                    [
+                        ("ZADD", self._db.keys.due, now + stale_ms, job_id),
+                        ("ZADD", self._db.keys.all, now, job_id),
+                    ]
+                )
+            except BatchqError:
+                with suppress(BatchqError):  # no sweeper would find it
+                    self.abandon(job_id, submission)
+                raise
         return answer
 
     def beat(self, job_id: str, submission: str) -> bool:
@@ -86,7 +92,8 @@ class SubmissionStore:
         args = [self._db.now_arg, submission, total, digest, wire, change_line("submitted", "submitter", why)]
         reply = self._db.run("seal", [keys.job, keys.log], args)
         self._expect_ours(reply, job_id)
-        self._db.command("ZADD", self._db.keys.due, int(reply[1]), job_id)
+        with suppress(BatchqError):  # it is accepted, and on the agenda since it began
+            self._db.command("ZADD", self._db.keys.due, int(reply[1]), job_id)
 
     def _expect_ours(self, reply: Sequence[bytes], job_id: str) -> None:
         if reply[0] == b"not_yours":

@@ -64,6 +64,7 @@ def _all_settled(walk: Any, spec: Any) -> bool:
 def _set(point: str, die: Callable[[], None]) -> None:
     from batchq.broker import backend, transport
     from batchq.flow import advance, process
+    from batchq.store.events import EventStore
     from batchq.store.jobs import JobStore
 
     match point:
@@ -83,6 +84,8 @@ def _set(point: str, die: Callable[[], None]) -> None:
             before(advance, "finish", die, _all_settled)
         case "committing":  # between begin and commit of the end
             before(JobStore, "finish_commit", die)
+        case "told":  # a webhook has taken the event, which is still to be taken off
+            before(EventStore, "take_off", die)
         case _:
             raise ValueError(f"FAULT_POINT={point} is no place")
 

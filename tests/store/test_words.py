@@ -164,7 +164,9 @@ def test_verdicts_and_kinds_of_release_are_those_of_the_headers() -> None:
     assert set(re.findall(r'^--   \{"(\w+)"', claim, re.MULTILINE)) == set(Verdict)
     release = (LUA / "release.lua").read_text("utf-8")
     assert set(
-        re.findall(r'"(\w+)"\s+(?:an attempt|refused|the provider|the job|its worker|no call)', release)
+        re.findall(
+            r'"(\w+)"\s+(?:an attempt|refused|the provider|the server|the job|its worker|no call)', release
+        )
     ) == set(ReleaseKind)
     for kind in re.findall(r'kind [=~]= "(\w+)"', release):
         assert kind in set(ReleaseKind)

@@ -116,3 +116,17 @@ def test_a_submission_with_an_address_inside_stores_nothing(client: Client) -> N
     with pytest.raises(InputError, match="no public address"):
         client.submit(["a"], webhook="https://169.254.169.254/latest/meta-data")
     assert list(client.list()) == []
+
+
+def test_a_failed_job_is_told_of(fleet: Fleet, told: Client, receiver: Receiver) -> None:
+    fleet.extra = {"BATCHQ_WEBHOOK_SECRET": SECRET, "BATCHQ_WEBHOOK_LOOPBACK": "1"}
+    fleet.start("gevent", 4)
+    rows = [
+        {"id": "fine", "input": {"n": 1}},
+        {"id": "bad", "input": {"n": 2, "fail": 9, "error": "refused"}},
+    ]
+    job = told.submit(rows, operation="work", all_or_nothing=True, webhook=receiver.url)
+    assert job.wait(30).state == "failed"
+    eventually(lambda: receiver.received)
+    [(event_id, kind, record)] = receiver.events()
+    assert (event_id, kind, record["state"]) == (f"{job.id}:0", "job.failed", "failed")
