@@ -20,6 +20,7 @@ from fleet_kit import Fleet, eventually
 from batchq.cli import main
 from batchq.embedded import EmbeddedServer
 from batchq.emulator import Emulator, expected_image, expected_text
+from batchq.operations import registry
 from batchq.store.database import Database
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +92,8 @@ def run(
 ) -> object:
     for name, value in surroundings.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(registry, "_own", {})  # nothing of the examples is left to other tests
+    monkeypatch.delitem(sys.modules, "stock", raising=False)
     monkeypatch.syspath_prepend(str(HTTP_API))
     (tmp_path / "examples").symlink_to(EXAMPLES)
     monkeypatch.chdir(tmp_path)
@@ -206,4 +209,4 @@ def test_every_example_is_run_here_or_beside_its_own_tests() -> None:
         path.name for path in EXAMPLES.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))
     }
     here = set(re.findall(r'run\("([a-z-]+)"\)', Path(__file__).read_text()))
-    assert folders - here == {"service"}, "examples/service has tests of its own"
+    assert folders - here == {"nightly", "service"}, "these have tests of their own"
