@@ -37,7 +37,8 @@ def verdict(
 
     `ended` are the items that must not succeed, with the status of their error. `extra_calls`: how many calls may be
     repeated without an error before (None: as many as were in flight at the crashes). `ends`: how often the job ended
-    (once more for each redrive). `redone`: settles that a server which lost its last second may see again.
+    (once more for each redrive). `redone`: items that were called and settled again with good reason: a
+    redrive, a server that lost its last second.
     """
     record = job.wait(wait_s)
     for crash in scene.crashes:
@@ -51,7 +52,7 @@ def verdict(
     twice += sum(count - ends for count in settled.values() if count > ends)
     seen = scene.seen()
     seen.calls = Counter({id: n for id, n in seen.calls.items() if id in accepted})
-    repeated = seen.repeated(record.retries + record.rate_limited)
+    repeated = seen.repeated(record.retries + record.rate_limited + redone)
     in_flight = sum(crash.in_flight for crash in scene.crashes)
     recoveries = [crash.recovery_s for crash in scene.crashes if crash.recovery_s is not None]
     figures = Figures(

@@ -21,7 +21,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,7 @@ from fleet_kit import OPERATIONS, Fleet, eventually, settings_on
 from batchq import Client, Item
 from batchq.client import Job
 from batchq.core.lifecycle import ItemState
+from batchq.dispatch import Dispatcher, make_app
 from batchq.emulator import Emulator, EmulatorOptions, expected_text
 from batchq.store.database import Database
 from batchq.store.keys import JobKeys
@@ -46,6 +47,7 @@ CALL_MS = {"gevent": 150, "prefork": 15, "threads": 40}  # so that 300 items tak
 SECRET = "tangerine-7731"  # in every prompt; no worker's log may hold it
 KEY = "AIza-secret-of-the-suite"
 MODEL = "gemini-2.5-flash-lite"
+STANDSTILL_S = 120.0
 RECOVERED_S = 30.0  # what design.md promises, at the default leases
 
 # a short case for every run of the tests, the whole of it in make test-faults
@@ -140,7 +142,13 @@ class Scene:
         eventually(lambda: len({beat.name for beat in self.client.fleet()}) >= workers, 200)
 
     def until_calls(self, number: int) -> None:
-        eventually(lambda: sum(self.calls().values()) >= number, 200)
+        """Until the provider was called so often; a standstill is an error, a slow machine is none."""
+        seen, since = 0, time.monotonic()
+        while (now := self.calls_made()) < number:
+            if now > seen:
+                seen, since = now, time.monotonic()
+            assert time.monotonic() < since + STANDSTILL_S, f"{now} calls, and no more"
+            time.sleep(0.05)
 
     def moment(self, of: int) -> int:
         """The fault's moment, as a number of calls begun: drawn from the seed, in the first half of `of`."""
@@ -285,11 +293,36 @@ class Scene:
         self.accepted[job.id] = asked
         return job
 
+    def send_again(self, job: Job, positions: Sequence[int], tickets: Iterable[int] = (1, 2)) -> None:
+        """Messages of these items once more, with the tickets of the first waves."""
+        self._send(job, {ticket: list(positions) for ticket in tickets})
+
+    def double(self, job: Job) -> None:
+        """Once more the message of every item that is out, with its own ticket."""
+        by_ticket: dict[int, list[int]] = {}
+        for position, entry in self.database.command("HGETALL", self.keys(job.id).flight).items():
+            ticket = int(entry.split(b"|", 3)[2])
+            if ticket:
+                by_ticket.setdefault(ticket, []).append(int(position))
+        self._send(job, by_ticket)
+
+    def _send(self, job: Job, by_ticket: Mapping[int, Sequence[int]]) -> None:
+        settings = self.client.settings
+        dispatcher = Dispatcher(make_app(settings), settings)
+        for ticket, positions in by_ticket.items():
+            dispatcher.send_wave(job.id, 0, settings.queue_of(job.status().operation), positions, ticket)
+        dispatcher.close()
+
     # the record outside
 
     def calls(self) -> Counter[str]:
         """What the provider saw: calls by item id."""
         return self.seen().calls
+
+    def calls_made(self) -> int:
+        if self.emulator is None:
+            return sum(self.fleet.calls().values())
+        return sum(self._seen_before.calls.values()) + int(self.emulator.stats()["requests"])
 
     def seen(self) -> Seen:
         if self.emulator is None:

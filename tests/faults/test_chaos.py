@@ -12,12 +12,12 @@ import pytest
 from redis_kit import RedisServer
 
 from batchq.client import Job
-from batchq.dispatch import Dispatcher, make_app
 from batchq.emulator import Emulator
 from faults.kit import Scene, family, until
 
 STORM_S = 1.5
-AWAY_S = 2.5  # longer than a lease
+LEASE_S = 4.0  # of a busy machine: nobody is to be taken for dead who is only slow
+AWAY_S = 5.0  # longer than a lease
 
 
 class Chaos:
@@ -114,13 +114,7 @@ class Chaos:
 
     def double(self) -> None:
         assert self.job is not None
-        settings = self.scene.client.settings
-        dispatcher = Dispatcher(make_app(settings), settings)
-        last = int(self.server.command("HGET", self.scene.keys(self.job.id).job, "ticket"))
-        some = sorted(self.dice.sample(range(len(self.scene.accepted[self.job.id])), 50))
-        for ticket in range(max(1, last - 3), last + 1):
-            dispatcher.send_wave(self.job.id, 0, "batchq.generate", some, ticket)
-        dispatcher.close()
+        self.scene.double(self.job)
 
     def lose_counters(self) -> None:
         for key in self.server.command("KEYS", "celery-taskset-meta-*"):
@@ -142,7 +136,11 @@ class Chaos:
 def unleash(scene: Scene, server: RedisServer, pools: tuple[str, ...], items: int, faults: int) -> list[str]:
     """Any number of workers may die under an item and any number of its calls fail: that is no item's fault here."""
     emulator = scene.use_gemini(latency_s=0.05)
-    scene.fleet.extra |= {"BATCHQ_MAX_CRASHES": "50", "BATCHQ_OPERATIONS__GENERATE__MAX_ATTEMPTS": "50"}
+    scene.fleet.extra |= {
+        "BATCHQ_LEASE_S": str(LEASE_S),
+        "BATCHQ_MAX_CRASHES": "50",
+        "BATCHQ_OPERATIONS__GENERATE__MAX_ATTEMPTS": "50",
+    }
     chaos = Chaos(scene, server, emulator, pools)
     struck = chaos.run(items, faults)
     print(f"struck: {struck}")  # noqa: T201

@@ -6,20 +6,10 @@ import random
 
 import pytest
 
-from batchq.client import Job
-from batchq.dispatch import COMPLETE_WAVE, Dispatcher, make_app
+from batchq.dispatch import COMPLETE_WAVE, make_app
 from faults.kit import SHORT_AND_LONG, Scene, until
 
 QUEUES = ("batchq.work", "batchq.control")
-
-
-def send_again(scene: Scene, job: Job, n: int, tickets: range) -> None:
-    """Every item's message once more, with the tickets of the first waves."""
-    app = make_app(scene.client.settings)
-    dispatcher = Dispatcher(app, scene.client.settings)
-    for ticket in tickets:
-        dispatcher.send_wave(job.id, 0, "batchq.work", range(n), ticket)
-    dispatcher.close()
 
 
 def quiet(scene: Scene) -> bool:
@@ -28,11 +18,13 @@ def quiet(scene: Scene) -> bool:
 
 @SHORT_AND_LONG
 def test_messages_doubled_while_their_items_run(scene: Scene, pool: str, n: int) -> None:
-    scene.start(pool)
+    """There are slots that take the second message at once, while the first one's item is under way."""
+    scene.start(pool, slots=20 if pool == "gevent" else 4)
     scene.until_alive(1)
-    job = scene.submit(n)
-    scene.until_calls(scene.moment(n))
-    send_again(scene, job, n, range(1, 6))
+    job = scene.submit(n, ms=200 if n == 60 else 80, concurrency=8 if pool == "gevent" else 2)
+    for part in range(1, 4):
+        scene.until_calls(part * n // 4)
+        scene.double(job)
     scene.check(job, "F25", "messages doubled while their items run", extra_calls=0)
 
 
@@ -40,7 +32,7 @@ def test_messages_doubled_while_their_items_run(scene: Scene, pool: str, n: int)
 def test_messages_doubled_before_their_items_run(scene: Scene, pool: str) -> None:
     scene.pool = pool
     job = scene.submit(300)
-    send_again(scene, job, 300, range(1, 4))
+    scene.send_again(job, range(300))
     scene.start(pool)
     scene.check(job, "F25", "messages doubled before their items run", extra_calls=0)
 
@@ -50,7 +42,7 @@ def test_messages_that_come_again_after_their_job_ended(scene: Scene, pool: str)
     scene.start(pool)
     job = scene.submit(300, ms=5)
     job.wait(100)
-    send_again(scene, job, 300, range(1, 6))
+    scene.send_again(job, range(300))
     until(lambda: quiet(scene))
     scene.check(job, "F25", "messages doubled after their items settled", extra_calls=0)
 
@@ -119,7 +111,7 @@ def test_messages_that_come_long_after_their_job(scene: Scene, pool: str, end: s
     if end == "deleted":
         scene.client.delete(job.id)
     before = scene.calls()
-    send_again(scene, job, 300, range(1, 4))
+    scene.send_again(job, range(300))
     until(lambda: quiet(scene))
     other = scene.submit(20, ms=1, first=300)
     assert other.wait(60).succeeded == 20, "the worker lives and works"
