@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from batchq.core.limits import QuotaLimits
+
 SHORTEST_MS = 1_500  # between two looks at a job's progress
 UNSEEN_MS = 60_000  # a longer time without a look: no worker was there
 WEIGHT = 0.3  # of the newest stretch
+DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,25 @@ def look(before: Pace | None, settled: int, now_ms: int, *, waits: bool, paused:
     return Pace(settled, now_ms, max(0, rate), idle_ms)
 
 
-def eta_s(left: int, per_hour: int, allowed_per_hour: int, held_s: float) -> float | None:
-    """Seconds until the last of `left` items, a hold first; None while nothing tells."""
+def soonest_s(left: int, limits: QuotaLimits, used_today: int, to_midnight_s: float) -> float:
+    """Seconds that a quota takes for `left` requests at least, if nobody else has any."""
+    rpm, rpd = limits.requests_per_minute, limits.requests_per_day
+    beyond = 0 if rpd is None else left - max(0, rpd - used_today)
+    if rpd is None or beyond <= 0:
+        return left * 60 / rpm if rpm else 0.0
+    nights = -(-beyond // rpd)
+    of_last_day = beyond - (nights - 1) * rpd
+    return to_midnight_s + (nights - 1) * DAY_S + (of_last_day * 60 / rpm if rpm else 0.0)
+
+
+def eta_s(
+    left: int, per_hour: int, allowed_per_hour: int, held_s: float, soonest_s: float = 0.0
+) -> float | None:
+    """Seconds until the last of `left` items, a hold first, and no sooner than its quotas can; None while nothing
+    tells."""
     if left <= 0:
         return None
     rate = per_hour or allowed_per_hour
-    return None if rate <= 0 else round(held_s + left * 3600 / rate, 1)
+    if rate <= 0:
+        return round(soonest_s, 1) if soonest_s > 0 else None
+    return round(max(held_s + left * 3600 / rate, soonest_s), 1)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from batchq.core import window
-from batchq.core.forecast import eta_s, look
+from batchq.core.forecast import eta_s, look, soonest_s
 from batchq.core.job import JobRecord
 from batchq.core.lifecycle import JobState
+from batchq.core.limits import QuotaLimits
+from batchq.core.pacific import until_pacific_midnight_ms
 from batchq.core.permits import BINDINGS
 from batchq.flow.advance import UNTIL_LIFTED, hold_of
 from batchq.flow.gates import Passage
@@ -33,7 +37,9 @@ def forecast(walk: Walk, spec: JobSpec) -> None:
     waits, paused = any(hold[0] for hold in holds), seen.held or until_ms is not None
     pace = look(seen.pace, seen.settled, seen.now_ms, waits=waits, paused=paused)
     allowed = allowed_per_hour(walk, spec, [(lane, passages[lane.number]) for lane in open_lanes])
-    walk.jobs.note_forecast(spec.id, Forecast(until_ms, why, pace, allowed))
+    soonest = [(passage, seen.left[number]) for number, passage in passages.items()]
+    soonest_ms = seen.now_ms + int(soonest_end_s(soonest, seen.now_ms) * 1000)
+    walk.jobs.note_forecast(spec.id, Forecast(until_ms, why, pace, allowed, soonest_ms))
 
 
 def allowed_per_hour(walk: Walk, spec: JobSpec, lanes: list[tuple[Lane, Passage]]) -> int:
@@ -49,15 +55,30 @@ def allowed_per_hour(walk: Walk, spec: JobSpec, lanes: list[tuple[Lane, Passage]
     return int(allowed * 60)
 
 
+def soonest_end_s(left: Iterable[tuple[Passage, int]], now_ms: int) -> float:
+    """Seconds that the slowest of the quotas takes for what is left: lanes that share one share its limits."""
+    requests: Counter[str] = Counter()
+    known: dict[str, tuple[QuotaLimits, int]] = {}
+    for passage, items in left:
+        for view, limits in zip(passage.views(), passage.limits(), strict=True):
+            requests[view.name] += items
+            known[view.name] = limits, view.used_today
+    to_midnight_s = until_pacific_midnight_ms(now_ms) / 1000
+    return max((soonest_s(n, *known[name], to_midnight_s) for name, n in requests.items()), default=0.0)
+
+
 def with_eta(walk: Walk, record: JobRecord) -> JobRecord:
     """The record with its expected end by the quotas, where no worker has looked at the job yet."""
     left = record.pending + record.processing
     if record.eta is not None or not left or record.state not in (JobState.PENDING, JobState.PROCESSING):
         return record
     spec = walk.spec(record.id)
-    allowed = allowed_per_hour(walk, spec, [(lane, _passage(walk, spec, lane)) for lane in spec.lanes])
+    passages = [_passage(walk, spec, lane) for lane in spec.lanes]
+    allowed = allowed_per_hour(walk, spec, list(zip(spec.lanes, passages, strict=True)))
+    seen = walk.jobs.progress(record.id, len(spec.lanes))
+    soonest = soonest_end_s(zip(passages, seen.left, strict=True), seen.now_ms)
     wait_s = max(0.0, (record.not_before or record.now) - record.now)
-    return replace(record, eta=eta_s(left, 0, allowed, wait_s))
+    return replace(record, eta=eta_s(left, 0, allowed, wait_s, soonest))
 
 
 def binding(walk: Walk, job_id: str) -> tuple[str, int] | None:

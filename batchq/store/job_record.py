@@ -81,6 +81,7 @@ class Forecast:
     why: str
     pace: Pace
     allowed_per_hour: int  # items, by its quotas; 0: no limit is known
+    soonest_ms: int  # its quotas cannot have it ended before, whatever its pace; Unix
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,9 @@ def record_of(
     if state not in ENDED and (state is not JobState.PAUSED or resumes_at is not None):
         wait_s = max(starts_in_s, (resumes_at or now) - now)
         left = number("pending") + number("processing")
-        eta = eta_s(left, pace.per_hour if pace else 0, number("allowed"), wait_s)
+        eta = eta_s(
+            left, pace.per_hour if pace else 0, number("allowed"), wait_s, number("soonest") / 1000 - now
+        )
     lanes = lanes_of(raw)
     tokens, cost = number("input_tokens") + number("output_tokens"), number("cost_nano") / NANO
     priced = bool(cost) or not number("input_tokens")

@@ -145,7 +145,14 @@ class JobStore:
 
     def note_forecast(self, job_id: str, forecast: Forecast) -> None:
         until = "" if forecast.held_until_ms is None else forecast.held_until_ms
-        fields = ("pace", forecast.pace.wire(), "allowed", forecast.allowed_per_hour)
+        fields = (
+            "pace",
+            forecast.pace.wire(),
+            "allowed",
+            forecast.allowed_per_hour,
+            "soonest",
+            forecast.soonest_ms,
+        )
         self._annotate(job_id, *fields, "q_until", until, "q_why", forecast.why)
 
     def _annotate(self, job_id: str, *fields: str | int) -> None:

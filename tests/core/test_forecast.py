@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from batchq.core.forecast import UNSEEN_MS, Pace, eta_s, look
+from batchq.core.forecast import DAY_S, UNSEEN_MS, Pace, eta_s, look, soonest_s
+from batchq.core.limits import QuotaLimits
 
 HOUR_MS = 3_600_000
 
@@ -40,3 +41,26 @@ def test_a_pace_noted_by_an_older_worker_is_read() -> None:
     assert Pace.from_wire("7:1000:60") == Pace(7, 1_000, 60)
     assert Pace.from_wire(Pace(7, 1_000, 60, 5).wire()) == Pace(7, 1_000, 60, 5)
     assert Pace.from_wire("") is None
+
+
+def test_no_job_ends_before_its_quotas_days_have_room_for_it() -> None:
+    limits, to_midnight_s = QuotaLimits(requests_per_minute=600, requests_per_day=100), 3_600.0
+
+    def soonest(left: int, used_today: int) -> float:
+        return soonest_s(left, limits, used_today, to_midnight_s)
+
+    assert soonest(40, 60) == 4.0, "today"
+    assert soonest(41, 60) == to_midnight_s + 0.1
+    assert soonest(140, 60) == soonest(100, 120) == to_midnight_s + 10.0
+    assert soonest(1_000, 100) == to_midnight_s + 9 * DAY_S + 10.0
+    assert soonest_s(50, QuotaLimits(), 0, to_midnight_s) == 0.0
+    assert soonest_s(50, QuotaLimits(requests_per_day=20), 0, to_midnight_s) == to_midnight_s + DAY_S
+
+
+def test_a_quick_lane_does_not_hide_how_long_a_slow_one_takes() -> None:
+    per_hour = 101 * 3_600
+    slow_s = soonest_s(10_000, QuotaLimits(requests_per_minute=60), 0, 0.0)
+    assert eta_s(16_000, per_hour, 0, 0.0, slow_s) == slow_s == 10_000.0
+    assert eta_s(16_000, 3_600, 0, 30.0, slow_s) == 16_030.0, "what is slower than its quotas ends later"
+    assert eta_s(10, 0, 0, 0.0, 5.0) == 5.0
+    assert eta_s(10, 0, 0, 0.0, -5.0) is None, "noted long ago, and it did not come true"
