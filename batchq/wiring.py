@@ -80,6 +80,7 @@ def database(settings: Settings) -> Database:
 
 def load_operations(settings: Settings) -> list[str]:
     """Import the user's modules; the names of all operations. Raises ConfigurationError."""
+    registry.load_installed()
     registry.load(settings.include)
     return registry.names()
 

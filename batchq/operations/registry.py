@@ -1,4 +1,4 @@
-"""The operations of a process: the built-in ones, and the user's own from BATCHQ_INCLUDE.
+"""The operations of a process: the built-in ones, and the user's own from BATCHQ_INCLUDE or an installed package.
 
 from batchq.operations.registry import operation
 
@@ -12,6 +12,8 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
+from importlib.metadata import entry_points
 from typing import TypeVar
 
 from batchq.errors import ConfigurationError
@@ -20,6 +22,7 @@ from batchq.operations.own import Check, Function, Own
 from batchq.providers.base import Provider
 
 BUILT_IN = ("embed", "extract", "generate", "image", "review")
+GROUP = "batchq.operations"  # of entry points
 NOT_FOUND = "is not on the Python path: correct its name, or set PYTHONPATH to the folder that it lies in"
 RESERVED = frozenset({"control", "dead_letter"})  # the names of batchq's own queues
 
@@ -66,6 +69,23 @@ def load(modules: Iterable[str]) -> None:
             missing = isinstance(exc, ModuleNotFoundError) and exc.name in _with_parents(module)
             why = NOT_FOUND if missing else f"failed: {type(exc).__name__}: {exc}"
             raise ConfigurationError(f"BATCHQ_INCLUDE: importing {module!r} {why}") from exc
+
+
+@cache
+def load_installed() -> None:
+    """Import what installed packages bring: entry points of the group batchq.operations, each a module or what makes its
+    operations when it is imported. Raises ConfigurationError naming the package."""
+    for found in entry_points(group=GROUP):
+        package = found.dist.name if found.dist is not None else "a package"
+        try:
+            found.load()
+        except ConfigurationError:
+            raise
+        except Exception as exc:
+            raise ConfigurationError(
+                f"the operations of {package} cannot be loaded ({GROUP}: {found.value}): {type(exc).__name__}: {exc}; "
+                "repair or uninstall it"
+            ) from exc
 
 
 def operation(

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 from fleet_kit import OPERATIONS, SHORT, Fleet, eventually
-from operation_kinds import ATTEMPTS, KINDS, MODELS
+from operation_kinds import ATTEMPTS, EMBEDDING, KINDS, MODELS
 
 from batchq import Client
 from batchq.client import Job
 from batchq.core.lifecycle import ItemState, JobState
 from batchq.embedded import EmbeddedServer
-from batchq.emulator import Emulator, EmulatorOptions
+from batchq.emulator import Emulator, EmulatorOptions, expected_embedding
+from batchq.formats import check_destination, write
 from batchq.operations import registry
 from batchq.settings import Settings
 from batchq.store.database import Database
@@ -111,6 +112,50 @@ def test_from_success_to_the_redrive_of_a_dead_letter(world: World, lives: dict[
     stuck = next(result for result in job.results() if result.id == "stuck")
     assert kind.came(stuck) == kind.due("stuck", kind.failing_text("stuck", ATTEMPTS))
     assert stuck.attempts == 1, "since the redrive"
+
+
+def test_items_of_all_operations_share_a_job_each_on_its_own_queue(
+    world: World, lives: dict[str, Job], tmp_path: Path
+) -> None:
+    names = [name for name in KINDS if name != "extract"]  # whose schema would be the whole job's
+    rows = [
+        KINDS[name].row(f"{name}-{number}", f"Mixed {number}") | {"operation": name}
+        for number in range(3)
+        for name in names
+    ]
+    job = world.client.submit(rows, preflight=False)
+    record = job.wait(WAIT_S)
+    assert record.succeeded == len(rows), record.errors
+    found = list(job.results())
+    assert [(result.id, result.operation) for result in found] == [
+        (row["id"], row["operation"]) for row in rows
+    ]
+    for result, row in zip(found, rows, strict=True):
+        kind, text = KINDS[result.operation], f"Mixed {row['id'][-1]}"
+        if result.operation == "embed":  # this job asks for no other size
+            assert result.data == expected_embedding(text, model=EMBEDDING)
+        else:
+            assert kind.came(result) == kind.due(result.id, text)
+    spec = world.client.walk.spec(job.id)
+    lanes = {
+        lane.operation: (lane.model, world.client.settings.queue_of(lane.operation)) for lane in spec.lanes
+    }
+    assert lanes == {
+        "generate": ("gemini-2.5-flash-lite", "batchq.generate"),
+        "embed": (EMBEDDING, "batchq.embed"),
+        "review": ("gemini-2.5-flash", "batchq.review"),
+        "image": ("gemini-2.5-flash-image", "batchq.image"),
+        "work": (None, "batchq.work"),
+    }
+    quotas = {call["model"] for call in world.gemini.calls()}
+    assert quotas >= {model for model, _ in lanes.values() if model}, (
+        "each asks its own model, under its quota"
+    )
+    out = tmp_path / "mixed.jsonl"
+    write(job.results(), check_destination(str(out)))
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["key"] for line in lines] == [row["id"] for row in rows], "one file, in input order"
+    assert len(list((tmp_path / "mixed-images").iterdir())) == 3
 
 
 @pytest.fixture(scope="module")

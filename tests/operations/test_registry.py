@@ -257,3 +257,37 @@ def test_an_operation_may_take_and_give_pydantic_models() -> None:
 
     assert registry.get("untyped").default_schema is None
     assert registry.get("untyped").run(Call("id", {"a": 1}, None)).data == {"a": 1}
+
+
+def installed(folder: Path, code: str) -> None:
+    """A package as pip leaves it."""
+    (folder / "own_installed.py").write_text(code)
+    about = folder / "own_shouting-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: own-shouting\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[batchq.operations]\nshouting = own_installed\n")
+
+
+def test_an_installed_package_brings_operations_by_its_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from batchq import operation\n@operation('loud')\ndef loud(input):\n    return input['prompt'].upper()\n"
+    installed(tmp_path, code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry.load_installed.cache_clear()
+    registry.load_installed()
+    assert run("loud", {"prompt": "hey"}).data == "HEY"
+    registry.load_installed.cache_clear()
+
+
+def test_an_installed_package_that_is_broken_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path, "import nothing_of_this_name")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry.load_installed.cache_clear()
+    with pytest.raises(
+        ConfigurationError, match=r"operations of own-shouting cannot be loaded .*own_installed"
+    ):
+        registry.load_installed()
+    registry.load_installed.cache_clear()
