@@ -40,10 +40,9 @@ def verdict(
     (once more for each redrive). `redone`: items that were called and settled again with good reason: a
     redrive, a server that lost its last second.
     """
-    record = job.wait(wait_s)
+    job.wait(wait_s)
     for crash in scene.crashes:
-        if crash.recovery_s is None:
-            scene.recovered(crash)
+        scene.recovered(crash)
     record = job.status()
     results = list(job.results())
     accepted = scene.accepted[job.id]

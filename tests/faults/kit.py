@@ -19,6 +19,7 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ from batchq.client import Job
 from batchq.core.lifecycle import ItemState
 from batchq.dispatch import Dispatcher, make_app
 from batchq.emulator import Emulator, EmulatorOptions, expected_text
+from batchq.errors import BatchqError
 from batchq.store.database import Database
 from batchq.store.keys import JobKeys
 from batchq.wiring import Place
@@ -114,6 +116,7 @@ class Scene:
     )  # job -> item id -> the answer it must have
     crashes: list[Crash] = field(default_factory=list)
     figures: list[Figures] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
     dice: random.Random = field(init=False)
     _seen_before: Seen = field(default_factory=lambda: Seen())  # by a provider that was stopped since
 
@@ -204,12 +207,18 @@ class Scene:
     def _crash(self, pids: frozenset[int]) -> Crash:
         crash = Crash(pids, time.monotonic(), sum(self._held(pids, begun=True).values()))
         self.crashes.append(crash)
+        threading.Thread(target=self._watch, args=(crash,), daemon=True).start()
         return crash
 
     def recovered(self, crash: Crash) -> None:
         """Until nothing is leased to the dead any more."""
-        eventually(lambda: not self._held(crash.pids), RECOVERED_S + 30)
-        crash.recovery_s = round(time.monotonic() - crash.at, 1)
+        eventually(lambda: crash.recovery_s is not None, RECOVERED_S + 90)
+
+    def _watch(self, crash: Crash) -> None:
+        while crash.recovery_s is None and not self.over.wait(0.1):
+            with suppress(BatchqError):  # the server may be away too
+                if not self._held(crash.pids):
+                    crash.recovery_s = round(time.monotonic() - crash.at, 1)
 
     def leased(self, job: Job) -> int:
         """Items of a job that some worker holds."""
@@ -218,7 +227,7 @@ class Scene:
     def _held(self, pids: frozenset[int], *, begun: bool = False) -> Counter[str]:
         """Items leased to processes, by job; `begun`: those whose call was under way."""
         held: Counter[str] = Counter()
-        for job_id in self.accepted:
+        for job_id in list(self.accepted):
             for entry in self.database.command("HVALS", self.keys(job_id).flight):
                 parts = entry.decode().split("|", 15)  # see store/lua/include/flight.lua
                 owner, was_begun = parts[10], parts[12] == "1"
@@ -309,8 +318,9 @@ class Scene:
     def _send(self, job: Job, by_ticket: Mapping[int, Sequence[int]]) -> None:
         settings = self.client.settings
         dispatcher = Dispatcher(make_app(settings), settings)
+        queue = settings.queue_of("work" if self.emulator is None else "generate")
         for ticket, positions in by_ticket.items():
-            dispatcher.send_wave(job.id, 0, settings.queue_of(job.status().operation), positions, ticket)
+            dispatcher.send_wave(job.id, 0, queue, positions, ticket)
         dispatcher.close()
 
     # the record outside
@@ -367,6 +377,7 @@ def scene_on(
         try:
             yield scene
         finally:
+            scene.over.set()
             fleet.stop()
             if scene.emulator is not None:
                 scene.emulator.close()
