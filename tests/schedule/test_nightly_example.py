@@ -14,9 +14,9 @@ import pytest
 from fleet_kit import Fleet, eventually
 
 from batchq import Client
-from batchq.core.lifecycle import JobState
 from batchq.core.redis_url import parse
 from batchq.embedded import EmbeddedServer
+from batchq.emulator import Emulator
 from batchq.store.database import Database
 
 NIGHTLY = Path(__file__).parents[2] / "examples" / "nightly"
@@ -86,17 +86,26 @@ def beat(server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.fault
 @pytest.mark.timeout(300)
-def test_beats_entry_makes_one_job_a_night(beat: ModuleType, fleet: Fleet, client: Client) -> None:
-    store = client.walk.jobs._db
-    fleet.extra |= {"BATCHQ_FILE_ROOTS": str(NIGHTLY), "BATCHQ_DESTINATIONS": "s3://answers/"}
-    fleet.start()
-    scheduler = beat.Nightly(beat.app)
-    entry = scheduler.schedule["questions"]
-    for _ in range(2):  # beat on two machines
-        scheduler.apply_async(entry, advance=False)
-    sent = client.walk.settings.control_queue
-    eventually(lambda: list(client.list()) and not store.command("LLEN", sent), 150)
+def test_beats_entry_makes_one_job_a_night(
+    beat: ModuleType, fleet: Fleet, client: Client, tmp_path: Path
+) -> None:
+    store, control = client.walk.jobs._db, client.walk.settings.control_queue
+    with Emulator() as emulator:
+        fleet.extra |= {
+            "BATCHQ_FILE_ROOTS": str(NIGHTLY),
+            "BATCHQ_DESTINATIONS": "s3://answers/",
+            "GOOGLE_GEMINI_BASE_URL": emulator.url,
+            "GEMINI_API_KEY": "test-key",
+        }
+        fleet.start()
+        scheduler = beat.Nightly(beat.app, schedule_filename=str(tmp_path / "schedule"))
+        entry = scheduler.schedule["questions"]
+        for _ in range(2):  # beat on two machines
+            scheduler.apply_async(entry, advance=False)
+        eventually(lambda: list(client.list()) and not store.command("LLEN", control), 150)
+        scheduler.close()
+        fleet.stop()
     [record] = client.list()
     assert (record.total, record.all_or_nothing) == (3, True)
-    assert record.state is not JobState.FAILED
-    scheduler.close()
+    assert record.destination is not None
+    assert record.destination["url"] == "s3://answers/tonight.jsonl"

@@ -28,6 +28,19 @@ def test_each_end_of_a_job_is_an_event_of_its_generation(world: World) -> None:
     assert 0 < world.database.command("PTTL", world.database.job_keys("job").events) <= DAY_MS
 
 
+def test_a_job_that_failed_ends_with_an_event_and_a_reason_until_a_redrive(world: World) -> None:
+    world.store([(0, range(2))], webhook=WEBHOOK)
+    world.settle(*world.leases(world.take()).values(), byte=ItemByte.FAILED)
+    generation = world.jobs.finish_begin("job", "finisher")
+    assert generation is not None
+    assert world.jobs.finish_commit(world.spec, "finisher", generation, 'it "broke"') == "failed"
+    assert told(world) == [("0", "failed")]
+    assert (world.record.state, world.record.error) == ("failed", 'it "broke"')
+    assert (world.record.history[-1].change, world.record.history[-1].why) == ("failed", 'it "broke"')
+    world.redrive(0)
+    assert (world.record.state, world.record.error) == ("processing", None)
+
+
 def test_a_cancelled_job_ends_with_an_event(world: World) -> None:
     world.store([(0, range(2))], webhook=WEBHOOK)
     world.jobs.cancel("job", by="person")
