@@ -7,7 +7,7 @@ import os
 import sys
 
 from kombu.exceptions import OperationalError
-from redis.exceptions import BusyLoadingError
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -22,16 +22,23 @@ KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 SHORTEST = 6  # a shorter secret would mask half of every line
 # Celery's two lines an item cost more than the item, and at DEBUG its pool quotes messages; httpx2 has one a call
 CHATTER = ("celery.worker.strategy", "celery.app.trace", "celery.pool", "httpx2")
-OUTAGES = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OperationalError, StoreUnavailable)
+OUTAGES = (
+    *(RedisConnectionError, RedisTimeoutError, BusyLoadingError, OutOfMemoryError, ReadOnlyError),
+    *(OperationalError, StoreUnavailable),
+)
 
 
 class Brief(logging.Filter):
     """An outage needs no traceback: each message names what failed, and a hundred greenlets meet it at once."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info and isinstance(record.exc_info[1], OUTAGES):
+        if record.exc_info and _is_outage(record.exc_info[1]):
             record.exc_info = record.exc_text = None
         return True
+
+
+def _is_outage(exc: BaseException | None) -> bool:
+    return isinstance(exc, OUTAGES) or (isinstance(exc, ResponseError) and "MISCONF" in str(exc))
 
 
 def tidy(logger: logging.Logger, **_: object) -> None:
