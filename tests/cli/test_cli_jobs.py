@@ -90,6 +90,43 @@ def test_plan_tells_what_a_submission_would_be_and_stores_nothing(house: House, 
     assert batchq("list", "--json").out == ""
 
 
+def test_a_cost_limit_is_raised_by_resume_and_none_is_set_on_a_job_without_one(
+    house: House, batchq: Terminal, job: str
+) -> None:
+    house.file("words.txt", "a\n")
+    limited = batchq("submit", "words.txt", "--max-cost", "1").out.strip()
+    assert "cost limit  $1.00" in batchq("status", limited).out
+    batchq("pause", limited)
+
+    raised = batchq("resume", limited, "--max-cost", "2.5", "--json")
+
+    assert (raised.code, raised.json["max_cost"], raised.json["state"]) == (0, 2.5, "pending")
+    refused = batchq("resume", job, "--max-cost", "2.5")
+    assert refused.code == 2
+    assert "without a cost limit" in refused.err
+    assert batchq("submit", "words.txt", "--max-cost", "0").code == 2
+
+
+def test_a_job_may_wait_for_its_time_and_name_a_destination_of_the_fleet(
+    house: House, batchq: Terminal
+) -> None:
+    house.file("words.txt", "a\n")
+
+    waiting = batchq("submit", "words.txt", "--at", "+2h", "-o", "file:///shared/out.csv", "--json").json
+
+    assert waiting["state"] == "pending"
+    assert waiting["reason"].startswith("not before 20")
+    assert 7_000 < waiting["not_before"] - waiting["created_at"] < 7_300
+    assert waiting["destination"]["state"] == "waiting"
+    shown = batchq("status", waiting["id"]).out
+    assert "not before" in shown
+    assert "waiting" in shown
+    refused = batchq("submit", "words.txt", "-o", "out.csv")
+    assert refused.code == 2
+    assert "is no URL" in refused.err
+    assert batchq("submit", "words.txt", "--at", "soon").code == 2
+
+
 def test_submit_json_is_the_record_with_all_options(house: House, batchq: Terminal) -> None:
     house.file("words.txt", "a\n")
     house.file("schema.json", '{"type": "object"}')
