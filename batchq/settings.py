@@ -88,6 +88,7 @@ class PriceSettings(_Section):
     cached_input: Price | None = Field(
         None, description="input tokens that the model found in its cache (default: as others)"
     )
+    audio_input: Price | None = Field(None, description="input tokens of recordings (default: as others)")
     image_output: Price | None = Field(None, description="output tokens of drawn images (default: as others)")
     long_from: Count | None = Field(
         None, description="a call whose prompt has more tokens than this is at the `long_` prices, all of it"

@@ -150,6 +150,7 @@ def prices(settings: Settings) -> Prices:
             one.cached_input,
             one.long_cached_input,
             one.image_output,
+            one.audio_input,
         )
         for model, one in settings.prices.items()
     }

@@ -34,6 +34,7 @@ class Price:
     cached_usd: float | None = None
     long_cached_usd: float | None = None
     image_usd: float | None = None  # output tokens of drawn images
+    audio_usd: float | None = None  # input tokens of recordings
 
     def of_length(self, input_tokens: int) -> tuple[float, float, float]:
         """Input, output and cached input of a call with so long a prompt."""
@@ -44,6 +45,11 @@ class Price:
         input_usd, output_usd, cached_usd = prices
         return input_usd, output_usd, input_usd if cached_usd is None else cached_usd
 
+    def prompt_usd(self, input_tokens: int, *, heard: bool) -> float:
+        """Of an input token at most; `heard`: there is a recording among them."""
+        usual = self.of_length(input_tokens)[0]
+        return max(usual, self.audio_usd) if heard and self.audio_usd is not None else usual
+
     def answer_usd(self, input_tokens: int) -> float:
         """Of an output token of what the model is for: of an image where it draws."""
         return self.image_usd if self.image_usd is not None else self.of_length(input_tokens)[1]
@@ -53,8 +59,10 @@ class Price:
         input_usd, output_usd, cached_usd = self.of_length(usage.input_tokens)
         cached = min(usage.cached_tokens, usage.input_tokens)
         drawn = min(usage.image_tokens, usage.output_tokens)
+        heard = min(usage.audio_tokens, usage.input_tokens - cached)
         sums = (
-            (usage.input_tokens - cached) * input_usd,
+            (usage.input_tokens - cached - heard) * input_usd,
+            heard * (input_usd if self.audio_usd is None else self.audio_usd),
             cached * cached_usd,
             (usage.output_tokens - drawn) * output_usd,
             drawn * (output_usd if self.image_usd is None else self.image_usd),
@@ -77,8 +85,8 @@ def _cached(price: Price) -> Price:
 
 TABLE: Prices = MappingProxyType(
     {
-        "gemini-2.5-flash-lite": _cached(Price(0.10, 0.40)),
-        "gemini-2.5-flash": _cached(Price(0.30, 2.50)),
+        "gemini-2.5-flash-lite": _cached(Price(0.10, 0.40, audio_usd=0.30)),
+        "gemini-2.5-flash": _cached(Price(0.30, 2.50, audio_usd=1.00)),
         "gemini-2.5-pro": _cached(Price(1.25, 10.00, 200_000, 2.50, 15.00)),
         "gemini-3.1-flash-lite": _cached(Price(0.25, 1.50)),
         "gemini-3.5-flash-lite": _cached(Price(0.30, 2.50)),

@@ -80,6 +80,7 @@ class Usage:
     output_tokens: int = 0
     cached_tokens: int = 0
     image_tokens: int = 0  # of the output, which have a price of their own
+    audio_tokens: int = 0  # of the input, likewise
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -87,11 +88,12 @@ class Usage:
             self.output_tokens + other.output_tokens,
             self.cached_tokens + other.cached_tokens,
             self.image_tokens + other.image_tokens,
+            self.audio_tokens + other.audio_tokens,
         )
 
     def wire(self) -> list[int]:
-        images = [self.image_tokens] if self.image_tokens else []
-        return [self.input_tokens, self.output_tokens, self.cached_tokens, *images]
+        media = [self.image_tokens, self.audio_tokens] if self.image_tokens or self.audio_tokens else []
+        return [self.input_tokens, self.output_tokens, self.cached_tokens, *media]
 
 
 @dataclass(frozen=True, slots=True)

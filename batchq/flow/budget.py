@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from batchq.core.lifecycle import HoldCause
 from batchq.core.pricing import price_of
 from batchq.errors import BatchqError
+from batchq.flow.gates import is_heard
 from batchq.flow.patience import patiently
 from batchq.flow.task import Task
 from batchq.flow.walk import Walk
@@ -36,7 +37,7 @@ def reserve(walk: Walk, tasks: Sequence[Task], calls: Sequence[Call]) -> list[st
     bids = []
     for task, call in zip(tasks, calls, strict=True):
         tokens = task.passage.estimate([call]).upper
-        input_usd, output_usd = price.of_length(tokens)[0], price.answer_usd(tokens)
+        input_usd, output_usd = price.prompt_usd(tokens, heard=is_heard(call)), price.answer_usd(tokens)
         # USD a million tokens is a thousand nano-dollars a token
         bid = Bid(
             math.ceil(tokens * input_usd * 1000), output_usd * 1000, output_limit(call.options, call.input)

@@ -15,7 +15,7 @@ from batchq.flow.experience import Experience
 from batchq.flow.gate import Gate, Permit, TooLarge, TooLong
 from batchq.flow.holds import Holds
 from batchq.operations.base import Call
-from batchq.operations.media import tokens_of
+from batchq.operations.media import media_type, tokens_of
 from batchq.settings import QuotaSettings, Settings
 from batchq.store.job_record import JobSpec, Lane
 from batchq.store.quotas import QuotaStore, QuotaView
@@ -111,6 +111,11 @@ def raw_tokens(call: Call) -> int:
     if call.blob is not None:
         raw += tokens_of(call.blob)
     return raw
+
+
+def is_heard(call: Call) -> bool:
+    """Whether a call has a recording, whose tokens have a price of their own."""
+    return call.blob is not None and (media_type(call.blob.data) or "").startswith("audio/")
 
 
 def limits_of(settings: QuotaSettings | None) -> QuotaLimits:

@@ -14,7 +14,7 @@ from batchq.core.limits import QuotaLimits
 from batchq.core.pricing import Price, price_of
 from batchq.core.records import Item, JsonObject
 from batchq.errors import Complaint
-from batchq.flow.gates import Passage
+from batchq.flow.gates import Passage, is_heard
 from batchq.flow.shard_writer import ShardWriter
 from batchq.flow.submission import Submission
 from batchq.flow.submit import check, pour
@@ -85,7 +85,8 @@ class _Kind:
         self.input_tokens += tokens
         self.output_tokens += round(output)
         if self.price is not None:
-            input_usd, output_usd = self.price.of_length(tokens)[0], self.price.answer_usd(tokens)
+            input_usd = self.price.prompt_usd(tokens, heard=is_heard(call))
+            output_usd = self.price.answer_usd(tokens)
             self.cost_usd += (tokens * input_usd + output * output_usd) / 1_000_000
 
 

@@ -105,14 +105,14 @@ def usage_of(response: Mapping[str, Any]) -> Usage:
         input_tokens=count("promptTokenCount") + count("toolUsePromptTokenCount"),
         output_tokens=count("candidatesTokenCount") + count("thoughtsTokenCount"),
         cached_tokens=count("cachedContentTokenCount"),
-        image_tokens=_drawn(raw.get("candidatesTokensDetails")),
+        image_tokens=_of_modality("IMAGE", raw.get("candidatesTokensDetails")),
+        audio_tokens=_of_modality("AUDIO", raw.get("promptTokensDetails")),
     )
 
 
-def _drawn(details: Any) -> int:
-    """Output tokens of images."""
+def _of_modality(modality: str, details: Any) -> int:
     rows = [row for row in details if isinstance(row, Mapping)] if isinstance(details, list) else []
-    counts = [row.get("tokenCount") for row in rows if row.get("modality") == "IMAGE"]
+    counts = [row.get("tokenCount") for row in rows if row.get("modality") == modality]
     return sum(count for count in counts if isinstance(count, int) and count > 0)
 
 

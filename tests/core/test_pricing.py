@@ -93,6 +93,16 @@ def test_the_table_says_when_it_was_read() -> None:
     assert 1 <= int(month) <= 12
 
 
+def test_recordings_have_a_price_of_their_own() -> None:
+    usage = Usage(input_tokens=1_000, output_tokens=10, cached_tokens=100, audio_tokens=600)
+    dollars = (300 * 0.3 + 600 * 1.0 + 100 * 0.03 + 10 * 2.5) / 1e6
+    assert cost_usd("gemini-2.5-flash", usage) == pytest.approx(dollars)
+    assert cost_usd("gemini-2.5-pro", usage) == pytest.approx((900 * 1.25 + 100 * 0.125 + 10 * 10) / 1e6)
+    assert Usage(*usage.wire()) == usage
+    price = TABLE["gemini-2.5-flash"]
+    assert (price.prompt_usd(10, heard=True), price.prompt_usd(10, heard=False)) == (1.0, 0.3)
+
+
 def test_drawn_images_have_a_price_of_their_own() -> None:
     usage = Usage(input_tokens=100, output_tokens=1_300, image_tokens=1_290)
     assert cost_usd("gemini-2.5-flash-image", usage) == pytest.approx(

@@ -79,6 +79,7 @@ def test_a_file_that_no_request_holds_is_uploaded_once_and_deleted_with_its_last
     assert inside.text == expected_text("Question 0?", media=[short])
     assert {result.attempts for result in long} == {1}
     assert {result.outcome.usage.input_tokens for result in long} == {32 * 938 + 3}
+    assert {result.outcome.usage.audio_tokens for result in long} == {32 * 938}, "at the price of recordings"
     assert (bad.status, bad.error and bad.error.status) == (ItemState.FAILED, "FILE_UNREADABLE")
     assert held(gemini)[1] == 2, "each content once, whatever names it"
     eventually(lambda: held(gemini) == (1, 2, 1), WAIT_S)  # the open job needs it still
