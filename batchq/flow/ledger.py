@@ -75,9 +75,8 @@ class LaneLedger:
     # A pack is a group already.
 
     def claim_pack(self, requests: Sequence[ClaimRequest]) -> Sequence[Claimed]:
-        self._held.update(
-            one.nonce for one in requests
-        )  # before: a lease is never one that we know nothing of
+        # before they are claimed, so that no lease of ours is ever taken for a forgotten one
+        self._held.update(one.nonce for one in requests)
         claimed = patiently(
             lambda: self._store.claim(self._job_id, self._lane, self._owner, requests, self._birth),
             self._stopping.is_set,

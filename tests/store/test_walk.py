@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from store_world import LEASE_MS, PERIOD_MS, START_MS, UNDELIVERED_MS, CheckedDatabase, World
 
@@ -9,6 +11,8 @@ from batchq.core.latency import bucket_of
 from batchq.core.lifecycle import HoldCause, ItemByte, JobState
 from batchq.core.records import Usage
 from batchq.errors import Conflict
+from batchq.flow.calls import Calls
+from batchq.flow.ledger import Ledger
 from batchq.store.keys import SCHEMA
 from batchq.store.leases import ClaimRequest, ReleaseKind, ReleaseRequest, Verdict
 
@@ -747,3 +751,19 @@ def test_a_sweeper_of_an_older_batchq_holds_up_no_newer_one(world: World, checke
     checked.command("SET", checked.keys.sweeper(SCHEMA - 1), "old")
     assert world.fleet.lock("new", 10_000)
     assert not world.fleet.lock("another", 10_000)
+
+
+def test_a_process_gives_back_what_the_server_says_it_holds_and_it_does_not(world: World) -> None:
+    """As after a failover that forgot what was settled last."""
+    world.store([(0, range(3))])
+    ledger = Ledger(world.items, "w1", threading.Event(), Calls())
+    lane = ledger.lane(world.spec, 0)
+    take = world.take(2)
+    (mine,) = lane.claim_pack([ClaimRequest(0, take.ticket, "mine", begun=True)])
+    forgotten = world.claim_one(1, take.ticket, "w1")
+    assert (mine.verdict, forgotten.verdict) == (Verdict.OK, Verdict.OK)
+    assert ledger.disown() == 1
+    assert world.states == "lb."
+    assert world.record.repeated == 1
+    assert world.counts["processing"] == 1
+    assert ledger.disown() == 0
