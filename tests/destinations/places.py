@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import fsspec
 import psycopg
 import pytest
 from postgres_kit import postgres_server
@@ -30,11 +31,14 @@ def postgres_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["file", "sqlite", pytest.param("postgres", marks=pytest.mark.fault)])
+@pytest.fixture(params=["file", "address", "sqlite", pytest.param("postgres", marks=pytest.mark.fault)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    made: Place = {"file": file_place, "sqlite": sqlite_place, "postgres": postgres_place}[request.param](
-        request, tmp_path
-    )
+    made: Place = {
+        "file": file_place,
+        "address": address_place,
+        "sqlite": sqlite_place,
+        "postgres": postgres_place,
+    }[request.param](request, tmp_path)
     assert made.read() == OLD
     return made
 
@@ -49,6 +53,20 @@ def file_place(_: pytest.FixtureRequest, folder: Path) -> Place:
         return {line["key"]: str(line.get("response", {}).get("output")) for line in lines}
 
     return Place(f"file://{path}", read, keeps_others=False)
+
+
+def address_place(_: pytest.FixtureRequest, folder: Path) -> Place:
+    """A file of fsspec's, which is this process's memory."""
+    url = f"memory://{folder.name}/results.jsonl"
+    with fsspec.open(url, "w") as file:
+        file.write(json.dumps({"key": "old", "response": {"output": "kept"}}) + "\n")
+
+    def read() -> dict[str, str]:
+        with fsspec.open(url, "r") as file:
+            lines = [json.loads(line) for line in file]
+        return {line["key"]: str(line.get("response", {}).get("output")) for line in lines}
+
+    return Place(url, read, keeps_others=False)
 
 
 def sqlite_place(_: pytest.FixtureRequest, folder: Path) -> Place:
