@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from fleet_kit import OPERATIONS, SHORT, Fleet, eventually
 from redis_kit import IN_MEMORY, redis_server
+from sentinel_kit import guarded
 from tls_kit import certificate
 
 from batchq import Client
@@ -99,6 +100,11 @@ def test_over_a_socket_with_a_password(workers: list[Fleet], tmp_path: Path) -> 
     with redis_server(tmp_path / "r", *IN_MEMORY, "--unixsocket", str(path)) as server:
         server.command("CONFIG", "SET", "requirepass", "p@ss")
         carries_a_job(workers, tmp_path, f"redis+socket://:p%40ss@{path}?virtual_host=3")
+
+
+def test_over_sentinels_with_passwords_of_their_own(workers: list[Fleet], tmp_path: Path) -> None:
+    with guarded(tmp_path / "servers") as servers:
+        carries_a_job(workers, tmp_path, servers.url)
 
 
 def test_with_the_broker_on_a_second_server_and_results_on_a_third(
