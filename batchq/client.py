@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Unpack
@@ -20,13 +19,10 @@ from batchq.core.forks import whole_before_fork
 from batchq.core.job import JobRecord, JobStatus
 from batchq.core.lifecycle import ENDED, HoldCause, ItemState, JobState
 from batchq.core.records import DeadLetter, Item, Result
-from batchq.core.wording import no_worker
 from batchq.errors import (
     Complaint,
-    Conflict,
     InputError,
     NotFound,
-    NoWorkerWarning,
     StoreUnavailable,
     WaitTimeout,
 )
@@ -35,9 +31,10 @@ from batchq.flow.plan import Plan, plan
 from batchq.flow.publish import result_of
 from batchq.flow.quotas import Quotas
 from batchq.flow.redrive import Choice, Filters, dead_letters, purge, redrive
-from batchq.flow.status import completed, unserved_queues
+from batchq.flow.status import completed
 from batchq.flow.submission import Accepted, Submission, SubmitOptions, check_arguments, submission_of
 from batchq.flow.submit import submit
+from batchq.flow.waiting import Lonely, patience, whole_or_none
 from batchq.flow.walk import Walk
 from batchq.formats.given import Rows, given_items
 from batchq.settings import Settings, load
@@ -45,7 +42,6 @@ from batchq.store.fleet import Beat
 from batchq.wiring import Place
 
 POLL_S = (0.05, 1.0)  # while waiting: short at first, for small jobs
-LONELY_S = 2.0  # of waiting before a look at who consumes the queues
 PERSON = "person"
 
 
@@ -210,7 +206,7 @@ class Client:
         """
         give_up = None if timeout is None else time.monotonic() + timeout
         pause = POLL_S[0]
-        lonely = _Lonely(self.walk, job_id)
+        lonely = Lonely(self.walk, job_id)
         seen = False
         while True:
             try:
@@ -259,8 +255,8 @@ class Client:
         spec = self.walk.spec(job_id)
         stop = stop or threading.Event()
         if spec.all_or_nothing:
-            _whole_or_none(self.walk, job_id, _patience(self.walk, job_id, stop) if wait else None)
-        table_wait = _patience(self.walk, job_id, stop) if wait else None
+            whole_or_none(self.walk, job_id, patience(self.walk, job_id, stop) if wait else None)
+        table_wait = patience(self.walk, job_id, stop) if wait else None
         for stored in self.walk.outcomes.results(job_id, lanes=len(spec.lanes), wait=table_wait):
             if stored.outcome is None or (only is not None and stored.state not in only):
                 continue
@@ -319,56 +315,3 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Lonely:
-    """Warns a waiting program, once, that nobody is there to do the work."""
-
-    def __init__(self, walk: Walk, job_id: str) -> None:
-        self._walk, self._job_id = walk, job_id
-        self._told = False
-        self._next = time.monotonic() + LONELY_S
-
-    def look(self, record: JobRecord) -> None:
-        """Raises StoreUnavailable."""
-        if self._told or time.monotonic() < self._next or record.state is JobState.PAUSED:
-            return
-        self._next = time.monotonic() + LONELY_S
-        missing = unserved_queues(self._walk, self._job_id)
-        if missing:
-            self._told = True
-            warnings.warn(f"job {self._job_id} waits: {no_worker(missing)}", NoWorkerWarning, stacklevel=2)
-
-
-def _whole_or_none(walk: Walk, job_id: str, wait: Callable[[], bool] | None) -> None:
-    """Raises Conflict while an all-or-nothing job has no results to show; with `wait` its end is waited for."""
-    while wait is not None and wait():
-        pass
-    record = walk.jobs.record(job_id)
-    if record.state is JobState.COMPLETED:
-        return
-    if record.state is JobState.FAILED and record.succeeded == record.total:
-        return  # only its destination refused them
-    if record.state in ENDED:
-        raise Conflict(
-            f"job {job_id} is {record.state} and all or nothing: {record.total - record.succeeded:,} of "
-            f"{record.total:,} items did not succeed, so there are no results. `batchq dlq list {job_id}` shows which, "
-            f"`batchq dlq redrive {job_id}` sends them again"
-        )
-    raise Conflict(
-        f"job {job_id} is all or nothing and {record.state}: its results are there when every item succeeded"
-    )
-
-
-def _patience(walk: Walk, job_id: str, stop: threading.Event) -> Callable[[], bool]:
-    """Waits a moment; False when nothing more can come."""
-    lonely = _Lonely(walk, job_id)
-
-    def wait() -> bool:
-        record = walk.jobs.record(job_id)
-        if record.state in ENDED and record.finished_at is not None:
-            return False
-        lonely.look(record)
-        return not stop.wait(0.2)
-
-    return wait

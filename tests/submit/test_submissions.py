@@ -215,7 +215,7 @@ def test_a_request_for_another_model_than_the_jobs_fails_alone_and_is_listed(cli
 def test_a_program_that_waits_for_nobody_is_told_whom_to_start(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("batchq.client.LONELY_S", 0)
+    monkeypatch.setattr("batchq.flow.waiting.LONELY_S", 0)
     said = "no live worker consumes batchq.control, batchq.generate: start one with `batchq worker`"
     job = client.submit(["a"])
     with pytest.warns(NoWorkerWarning, match=said) as waited, pytest.raises(WaitTimeout):
