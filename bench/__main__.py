@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-ALL = ("start", "overhead", "gemini", "embed", "images", "jobs", "sweep", "size")
+ALL = ("start", "overhead", "gemini", "embed", "images", "jobs", "sweep", "size", "acks")
 
 
 def main() -> int:
