@@ -68,7 +68,7 @@ def _set(point: str, die: Callable[[], None]) -> None:
     from batchq.store.jobs import JobStore
 
     match point:
-        case "taken":  # popped from its queue, noted nowhere yet
+        case "taken":  # popped from its queue, begun nowhere yet
             before(
                 transport.Bulk, "_deliver_all", die, lambda _self, _raw, queue: not queue.endswith("control")
             )

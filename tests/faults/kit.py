@@ -34,7 +34,6 @@ from fleet_kit import OPERATIONS, Fleet, eventually, settings_on
 
 from batchq import Client, Item
 from batchq.client import Job
-from batchq.core.lifecycle import ItemState
 from batchq.dispatch import Dispatcher, make_app
 from batchq.emulator import Emulator, EmulatorOptions, expected_text
 from batchq.errors import BatchqError
@@ -302,6 +301,10 @@ class Scene:
         self.accepted[job.id] = asked
         return job
 
+    def tickets(self, job: Job) -> int:
+        """How many were given: one for each wave and each retry."""
+        return int(self.database.command("HGET", self.keys(job.id).job, "ticket") or 0)
+
     def send_again(self, job: Job, positions: Sequence[int], tickets: Iterable[int] = (1, 2)) -> None:
         """Messages of these items once more, with the tickets of the first waves."""
         self._send(job, {ticket: list(positions) for ticket in tickets})
@@ -338,11 +341,6 @@ class Scene:
         if self.emulator is None:
             return Seen(self.fleet.calls())
         return self._seen_before + Seen.by(self.emulator)
-
-    def dead(self, job: Job) -> list[str]:
-        """Wait for the job's end: the items whose retries ran out."""
-        job.wait(checker.WAIT_S)
-        return [result.id for result in job.results() if result.status is ItemState.DEAD_LETTER]
 
     def check(self, job: Job, row: str, variant: str, **expected: Any) -> Figures:
         """Wait for the job's end and hold it against the promises; see checker.verdict."""
