@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+LEAST_WEIGHT = 0.01  # of its own that a lane keeps, so that those that all need little share by weight
 SLOTS_AHEAD = 2  # windows reach this many times the slots of the live workers
 WAIT_S = 1.5  # of permits drawn ahead
 USUAL_LATENCY_S = 5.0  # until the job's own is known
@@ -45,3 +46,16 @@ def share(window: int, lane: str, weights: Mapping[str, float]) -> int:
 def weight_of(priority: int) -> float:
     """--priority 1 to 10: 10 gets twice what 5 gets."""
     return float(2 ** ((priority - 5) / 5))
+
+
+def weight_within(weight: float, part: float, others: float) -> float:
+    """The weight of a lane that can use only `part` of a window, by a limit of its own, beside the weight of the
+    `others`: what it cannot use is theirs."""
+    if part >= 1 or others <= 0:
+        return weight
+    return max(LEAST_WEIGHT * weight, min(weight, others * part / (1 - part)))
+
+
+def differs(weight: float, known: float | None) -> bool:
+    """Whether the others should hear of a lane's weight."""
+    return known is None or abs(weight - known) > 0.1 * known

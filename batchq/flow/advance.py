@@ -73,22 +73,27 @@ def _fill(walk: Walk, spec: JobSpec, lane: Lane) -> None:
 def lane_window(walk: Walk, spec: JobSpec, lane: Lane, queue: str, passage: Passage, pack: int = 1) -> int:
     """Items of a lane that may be in flight now: its share of its quota's window. A slot runs `pack` of them."""
     calls = PACKS if pack > 1 else UNBOUNDED
-    slots, rpm = pack * walk.slots_of(queue, spec.project_of(lane), calls), passage.rpm()
-    whole = window.fleet_window(slots, rpm / 60 if rpm else None, passage.experience.latency_s)
-    if pack > 1:
-        whole = window.in_packs(whole, pack, window.SLOTS_AHEAD * slots)
+    slots = pack * walk.slots_of(queue, spec.project_of(lane), calls)
+    latency_s = passage.experience.latency_s
+
+    def items(rpm: int | None) -> int:
+        within = window.fleet_window(slots, rpm / 60 if rpm else None, latency_s)
+        return window.in_packs(within, pack, window.SLOTS_AHEAD * slots) if pack > 1 else within
+
+    whole, own = items(passage.shared_rpm()), items(passage.rpm())
     if spec.concurrency is not None:
-        whole = min(whole, window.SLOTS_AHEAD * spec.concurrency * pack)
+        own = min(own, window.SLOTS_AHEAD * spec.concurrency * pack)
     shared = passage.shared or queue
-    member, weight = f"{spec.id}:{lane.number}", window.weight_of(spec.priority)
+    member = f"{spec.id}:{lane.number}"
     weights = walk.weights_of(shared)
-    if member not in weights:
+    others = sum(weight for one, weight in weights.items() if one != member)
+    weight = window.weight_within(window.weight_of(spec.priority), own / whole if whole else 1.0, others)
+    if window.differs(weight, weights.get(member)):
         walk.fleet.join_queue(shared, spec.id, lane.number, weight)
         if walk.jobs.state(spec.id) in ENDED:  # by somebody else, who left for it: nobody would again
             walk.fleet.leave_queue(shared, spec.id, lane.number)
             return 0
-        weights = {**weights, member: weight}
-    return window.share(whole, member, weights)
+    return min(own, window.share(whole, member, {**weights, member: weight}))
 
 
 def hold_of(passage: Passage) -> tuple[int, str]:

@@ -50,8 +50,10 @@ def allowed_per_hour(walk: Walk, spec: JobSpec, lanes: list[tuple[Lane, Passage]
         if rpm is None:
             return 0
         member, weight = f"{spec.id}:{lane.number}", window.weight_of(spec.priority)
-        weights = {**walk.weights_of(passage.shared or lane.operation), member: weight}
-        allowed += rpm * weight / sum(weights.values())
+        weights = {member: weight, **walk.weights_of(passage.shared or lane.operation)}
+        shared_rpm = passage.shared_rpm()
+        part = weights[member] / sum(weights.values())
+        allowed += min(rpm, shared_rpm * part) if shared_rpm is not None else rpm
     return int(allowed * 60)
 
 

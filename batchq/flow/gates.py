@@ -62,6 +62,10 @@ class Passage:
         known = [rpm for limits in self.limits() if (rpm := limits.requests_per_minute) is not None]
         return min(known, default=None)
 
+    def shared_rpm(self) -> int | None:
+        """Requests a minute of the quota whose window it shares; None: none is known."""
+        return self.limits()[-1].requests_per_minute if self.shared else None
+
     def most_together(self, most: int) -> int:
         """Of at most so many items how many a call takes, each of which the provider counts as a request: whole
         packs use a minute up, and the last of a day is no larger than what the day has left."""

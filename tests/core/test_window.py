@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchq.core.window import fleet_window, share, weight_of
+from batchq.core.window import fleet_window, share, weight_of, weight_within
 
 
 @pytest.mark.parametrize("rate", [None, 100.0])
@@ -27,3 +27,27 @@ def test_a_new_small_job_has_its_share_beside_a_thousand_others() -> None:
     assert share(400, "new", {**others, "new": weight_of(5)}) == 1, "never nothing"
     assert share(400, "new", {"huge": weight_of(5), "new": weight_of(5)}) == 200
     assert share(300, "new", {"huge": weight_of(5), "new": weight_of(10)}) == 200, "10 gets twice what 5 gets"
+
+
+def settled(nominal: dict[str, float], parts: dict[str, float]) -> dict[str, float]:
+    """What each lane has of the window once all have looked at each other a few times."""
+    weights = dict(nominal)
+    for _ in range(30):
+        for lane in weights:
+            others = sum(weights.values()) - weights[lane]
+            weights[lane] = weight_within(nominal[lane], parts[lane], others)
+    return {lane: weight / sum(weights.values()) for lane, weight in weights.items()}
+
+
+def test_what_a_lane_with_a_limit_of_its_own_cannot_use_is_the_others() -> None:
+    few = settled({"limited": 2.0, "free": 1.0}, {"limited": 0.2, "free": 1.0})
+    assert few == pytest.approx({"limited": 0.2, "free": 0.8})
+    three = settled(dict.fromkeys("abc", 1.0), {"a": 0.2, "b": 0.2, "c": 1.0})
+    assert three == pytest.approx({"a": 0.2, "b": 0.2, "c": 0.6})
+    wide = settled({"limited": 1.0, "free": 1.0}, {"limited": 0.7, "free": 1.0})
+    assert wide == pytest.approx({"limited": 0.5, "free": 0.5}), "its limit is above its share"
+    tiny = settled({"limited": 1.0, "free": 1.0}, {"limited": 0.001, "free": 1.0})
+    assert tiny["free"] > 0.98
+    alike = settled({"a": 2.0, "b": 1.0}, {"a": 0.1, "b": 0.1})
+    assert alike == pytest.approx({"a": 2 / 3, "b": 1 / 3}), "none has the window to itself"
+    assert weight_within(1.0, 0.1, 0.0) == 1.0, "alone"

@@ -171,6 +171,25 @@ def test_jobs_on_one_quota_progress_by_their_weight(fleet: Fleet, client: Client
         job.cancel()
 
 
+@pytest.mark.scale
+def test_what_a_job_with_a_limit_of_its_own_cannot_use_is_the_others(
+    fleet: Fleet, client: Client, gemini: Emulator
+) -> None:
+    gemini.configure(latency_s=1.0)
+    fleet.extra["BATCHQ_QUOTAS"] = json.dumps({MODEL: {"requests_per_minute": 900}})
+    fleet.start("gevent", 30)
+    eventually(lambda: len(client.fleet()) == 1)
+    limited = client.submit(prompts(1_000), priority=10, rpm=90)
+    free = client.submit(prompts(3_000), priority=1)
+    eventually(lambda: free.status().settled > 100, within_s=60)
+    first = free.status().settled, limited.status().settled
+    eventually(lambda: free.status().settled > first[0] + 250, within_s=90)
+    done = free.status().settled - first[0], limited.status().settled - first[1]
+    assert done[0] >= 4 * done[1], "810 to 90, had they a machine to themselves; 2 to 1 by the window of each"
+    for job in (limited, free):
+        job.cancel()
+
+
 @pytest.mark.parametrize("others", [3_000, pytest.param(100_000, marks=pytest.mark.scale)])
 def test_a_small_job_beside_a_huge_one_gets_its_half(
     fleet: Fleet, client: Client, gemini: Emulator, others: int
