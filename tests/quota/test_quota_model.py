@@ -199,6 +199,16 @@ class Histories(RuleBasedStateMachine):
         self.epoch = name
 
     @invariant()
+    def both_count_the_same(self) -> None:
+        for name, model in zip(getattr(self, "names", ()), getattr(self, "models", ()), strict=True):
+            state, slots = self.database.keys.quota(name), self.database.keys.quota_slots(name)
+            sums, flying = self.database.batch([("HMGET", state, "sum_r", "sum_t"), ("HGETALL", slots)])
+            assert [int(one or 0) for one in sums] == [model.ring.requests, model.ring.tokens]
+            assert {owner.decode(): int(n) for owner, n in flying.items()} == {
+                owner: n for owner, n in model.flying.items() if n
+            }
+
+    @invariant()
     def the_account_is_what_is_out(self) -> None:
         """The sums are those of the buckets, and none is negative."""
         for model in getattr(self, "models", ()):
