@@ -21,7 +21,7 @@ from batchq import Client
 from batchq.client import Job
 from batchq.errors import BatchqError, NotFound, StoreUnavailable
 from faults.black_hole import black_hole
-from faults.kit import SLOTS, Scene, scene_on, until
+from faults.kit import SLOTS, Scene, note, scene_on, until
 
 fault = pytest.mark.fault
 BATCHQ = Path(sys.executable).with_name("batchq")
@@ -90,6 +90,7 @@ def test_a_server_that_keeps_nothing_is_warned_of_and_its_jobs_are_lost_aloud(
         server.start()
         waiting.ends_with(NotFound, "is lost")
         check(scene, scene.submit(60, first=1_000), "F17", "restart of a server that keeps nothing")
+    note(request, scene)
 
 
 class _Waiting:
@@ -146,6 +147,7 @@ def test_a_network_that_swallows_everything(
         between.go_on()
         check(scene, job, "F18", "network swallows everything for 20 s")
         assert [one.id for one in scene.client.list()] == [job.id], "nothing is left of what was refused"
+    note(request, scene)
 
 
 @fault
