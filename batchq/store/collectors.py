@@ -8,7 +8,6 @@ from typing import Any
 
 from batchq.errors import Conflict
 from batchq.store.database import Arg, Database
-from batchq.store.keys import CollectorKeys
 
 OWNER_STALE_MS = 30_000  # who makes a job of a batch for longer is dead
 
@@ -54,7 +53,7 @@ class CollectorStore:
         self, name: str, item: dict[str, Any], digest: str, *, flush_items: int, flush_ms: int, options: str
     ) -> int:
         """Store an item; how many wait now. Raises Conflict: another one with its id waits already."""
-        keys = self._keys(name)
+        keys = self._db.collector_keys(name)
         # on the agenda before it is stored: should this process die in between, nothing is forgotten
         self._due(name, self._db.server_ms() + flush_ms)
         fields: list[Arg] = ["flush_items", flush_items, "flush_ms", flush_ms, "options", options]
@@ -73,7 +72,7 @@ class CollectorStore:
         return waiting
 
     def cut(self, name: str, owner: str, *, force: bool) -> Batch | NoBatch:
-        keys = self._keys(name)
+        keys = self._db.collector_keys(name)
         reply = self._db.run(
             "cut",
             [keys.collector, keys.open, keys.batch],
@@ -86,13 +85,13 @@ class CollectorStore:
         return Batch(int(reply[1]), items, json.loads(reply[2]))
 
     def done(self, name: str, batch: Batch) -> None:
-        keys = self._keys(name)
+        keys = self._db.collector_keys(name)
         ids = [item["id"] for item in batch.items]
         self._db.run("cut_done", [keys.collector, keys.batch, keys.ids], [batch.number, *ids])
 
     def failed(self, name: str, error: str) -> None:
         """Why its batch is no job yet; the next who asks gets it."""
-        collector = self._keys(name).collector
+        collector = self._db.collector_keys(name).collector
         self._db.batch([("HSET", collector, "error", error), ("HDEL", collector, "owner", "owned")])
 
     def due(self, limit: int) -> list[str]:
@@ -110,7 +109,7 @@ class CollectorStore:
         ]
 
     def _view(self, name: str) -> CollectorView:
-        keys = self._keys(name)
+        keys = self._db.collector_keys(name)
         raw, waiting, in_batch = self._db.batch(
             [("HGETALL", keys.collector), ("LLEN", keys.open), ("LLEN", keys.batch)]
         )
@@ -129,6 +128,3 @@ class CollectorStore:
 
     def _due(self, name: str, at_ms: int) -> None:
         self._db.command("ZADD", self._db.keys.collectors, "LT", at_ms, name)
-
-    def _keys(self, name: str) -> CollectorKeys:
-        return CollectorKeys(self._db.namespace, name)

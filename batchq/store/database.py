@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchq.core.redis_url import RedisAddress, parse
 from batchq.store.connection import connect, translated
-from batchq.store.keys import GlobalKeys, JobKeys
+from batchq.store.keys import CollectorKeys, GlobalKeys, JobKeys
 from batchq.store.scripts import Scripts
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ class Database:
 
     def job_keys(self, job_id: str) -> JobKeys:
         return JobKeys(self.namespace, job_id)
+
+    def collector_keys(self, name: str) -> CollectorKeys:
+        return CollectorKeys(self.namespace, name)
 
     @property
     def now_arg(self) -> Arg:

@@ -16,15 +16,15 @@
 --- include uploads
 local uploads, digest, job, owner = KEYS[1], ARGV[2], ARGV[3], ARGV[4]
 local now, one = clock_ms(ARGV[1]), upload_of(uploads, digest)
-if one and one.state == "r" and one.expires - tonumber(ARGV[7]) > now then
+if one and one.stage == "r" and one.expires - tonumber(ARGV[7]) > now then
   one.jobs = with_job(one.jobs, job)
   keep_upload(uploads, digest, one)
   return { "ready", one.uri }
 end
-if one and one.state ~= "r" and (one.state == "g" or one.ends > now) then
+if one and one.stage ~= "r" and (one.stage == "g" or one.ends > now) then
   return { "wait", one.owner }
 end
-local name = one and one.state == "u" and one.name or ARGV[5]
+local name = one and one.stage == "u" and one.name or ARGV[5]
 local jobs = with_job(one and one.jobs or "", job)
 keep_upload(uploads, digest, {
   name = name, state = "u", owner = owner, ends = now + tonumber(ARGV[6]), expires = 0, uri = "", jobs = jobs,

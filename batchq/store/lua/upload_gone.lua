@@ -8,6 +8,6 @@
 --- include uploads
 local uploads, digest, name = KEYS[1], ARGV[1], ARGV[2]
 local one = upload_of(uploads, digest)
-if not one or one.state ~= "g" or one.name ~= name then return { "stale" } end
+if not one or one.stage ~= "g" or one.name ~= name then return { "stale" } end
 redis.call("HDEL", uploads, digest)
 return { "ok" }

@@ -14,9 +14,9 @@ local now, one, gone = clock_ms(ARGV[1]), upload_of(uploads, digest), {}
 if not one then return { "kept" } end
 for at = 4, #ARGV do gone[ARGV[at]] = true end
 one.jobs = without_jobs(one.jobs, gone)
-local busy = one.state ~= "r" and one.ends > now
+local busy = one.stage ~= "r" and one.ends > now
 if one.jobs == "" and not busy then
-  one.state, one.ends = "g", now + tonumber(ARGV[3])
+  one.stage, one.ends = "g", now + tonumber(ARGV[3])
 end
 keep_upload(uploads, digest, one)
 if one.jobs == "" and not busy then return { "delete", one.name } end

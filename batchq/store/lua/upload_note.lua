@@ -12,14 +12,14 @@ local uploads, digest, uri, owner = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local one = upload_of(uploads, digest)
 if not one then return { "stale" } end
 if owner == "" then
-  if one.state ~= "r" or one.uri ~= uri then return { "stale" } end
+  if one.stage ~= "r" or one.uri ~= uri then return { "stale" } end
   one.expires = 0
-elseif one.state ~= "u" or one.owner ~= owner then
+elseif one.stage ~= "u" or one.owner ~= owner then
   return { "stale" }
 elseif uri == "" then
   one.ends = 0
 else
-  one.state, one.uri, one.expires = "r", uri, tonumber(ARGV[4])
+  one.stage, one.uri, one.expires = "r", uri, tonumber(ARGV[4])
 end
 keep_upload(uploads, digest, one)
 return { "ok" }

@@ -1,19 +1,19 @@
--- an entry of the hash of uploads: name|state|owner|until|expires|uri|jobs
--- state u: somebody uploads it until then; r: ready; g: being deleted, until then; jobs by spaces
+-- an entry of the hash of uploads: name|stage|owner|until|expires|uri|jobs
+-- stage u: somebody uploads it until then; r: ready; g: being deleted, until then; jobs by spaces
 local function upload_of(uploads, digest)
   local entry = redis.call("HGET", uploads, digest)
   if not entry then return nil end
-  local name, state, owner, ends, expires, uri, jobs =
+  local name, stage, owner, ends, expires, uri, jobs =
     string.match(entry, "^([^|]*)|([^|]*)|([^|]*)|(%d+)|(%d+)|([^|]*)|(.*)$")
   return {
-    name = name, state = state, owner = owner, ends = tonumber(ends), expires = tonumber(expires), uri = uri,
+    name = name, stage = stage, owner = owner, ends = tonumber(ends), expires = tonumber(expires), uri = uri,
     jobs = jobs,
   }
 end
 
 local function keep_upload(uploads, digest, one)
   local text = string.format(
-    "%s|%s|%s|%.0f|%.0f|%s|%s", one.name, one.state, one.owner, one.ends, one.expires, one.uri, one.jobs
+    "%s|%s|%s|%.0f|%.0f|%s|%s", one.name, one.stage, one.owner, one.ends, one.expires, one.uri, one.jobs
   )
   redis.call("HSET", uploads, digest, text)
 end
