@@ -27,6 +27,6 @@ end
 local name = one and one.stage == "u" and one.name or ARGV[5]
 local jobs = with_job(one and one.jobs or "", job)
 keep_upload(uploads, digest, {
-  name = name, state = "u", owner = owner, ends = now + tonumber(ARGV[6]), expires = 0, uri = "", jobs = jobs,
+  name = name, stage = "u", owner = owner, ends = now + tonumber(ARGV[6]), expires = 0, uri = "", jobs = jobs,
 })
 return { "yours", name }
