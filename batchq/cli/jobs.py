@@ -210,7 +210,7 @@ def _head(record: JobRecord) -> list[tuple[str, str]]:
     rows.append(("created", _clock(record.created_at)))
     limits = [
         f"{name} {value}"
-        for name, value in (("rpm", record.rpm), ("concurrency", record.concurrency))
+        for name, value in (("rpm", record.rpm), ("tpm", record.tpm), ("concurrency", record.concurrency))
         if value is not None
     ]
     if limits:

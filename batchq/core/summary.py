@@ -32,6 +32,8 @@ def report(record: JobRecord, examples: Mapping[str, Example] | None = None) -> 
     rows = [("state", _state(record)), ("items", _items(record))]
     if record.duration_s is not None:
         rows.append(("time", _time(record.duration_s, record)))
+    if record.eta is not None:
+        rows.append(("expected", f"in {duration(record.eta)}"))
     if record.latency_ms:
         rows.append(("latency", _latency(record)))
     if record.requests:

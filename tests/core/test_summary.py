@@ -93,6 +93,11 @@ def test_progress_tells_rate_failures_and_the_time_left() -> None:
     )
 
 
+def test_the_report_of_an_open_job_tells_when_it_is_expected_to_end() -> None:
+    assert ("expected", "in 55 s") in summary.report(replace(RUNNING, eta=55.0))
+    assert "expected" not in dict(summary.report(RUNNING))
+
+
 def test_what_was_cancelled_is_no_part_of_the_rate_and_times_carry_no_noise() -> None:
     cancelled = replace(RECORD, succeeded=50, failed=0, dead_letter=0, cancelled=150)
     assert cancelled.rate == 0.5
