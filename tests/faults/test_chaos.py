@@ -73,8 +73,8 @@ class Chaos:
     def kill_child(self) -> None:
         for pool, worker in self.fleet:
             if pool == "prefork":
-                children = sorted(family(worker) - {worker.pid})
-                self.scene.kill_process(self.dice.choice(children))
+                until(lambda worker=worker: len(family(worker)) > 1)  # it may have just been started
+                self.scene.kill_process(self.dice.choice(sorted(family(worker) - {worker.pid})))
 
     def restart(self) -> None:
         place = self.dice.randrange(len(self.fleet))
