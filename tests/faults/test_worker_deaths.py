@@ -163,7 +163,9 @@ def test_an_item_that_kills_its_worker_three_times_is_set_aside(scene: Scene, po
         for _ in range(3):
             scene.death_of(scene.fleet.workers[-1])
             scene.start(pool)
-    allowed = 3 if pool == "prefork" else 3 * SLOTS[pool]  # the record counts the last one, too, as a call lost
+    allowed = (
+        3 if pool == "prefork" else 3 * SLOTS[pool]
+    )  # the record counts the last one, too, as a call lost
     scene.check(
         job, "F11", "an item kills its worker three times", ended={"i7": "POISON"}, extra_calls=allowed
     )
