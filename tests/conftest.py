@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from batchq.store.database import Database
 for _name in list(os.environ):
     if _name.startswith(("BATCHQ_", "CELERY_", "GEMINI_", "GOOGLE_")) and _name != "BATCHQ_TEST_DATA":
         del os.environ[_name]
+
+# a shell starts what runs in the background deaf to Ctrl-C, and commands under test inherit that
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -58,6 +58,7 @@ def test_an_operation_of_the_users_own_ends_at_its_deadline(
     assert (record.succeeded, record.dead_letter, record.errors) == (2, 2, {"TIMEOUT": 2})
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize(("pool", "slots"), [("gevent", 5), ("threads", 5), ("prefork", 2)])
 def test_workers_wait_for_the_server_and_go_on(
     fleet: Fleet, client: Client, tmp_path: Path, request: pytest.FixtureRequest, pool: str, slots: int

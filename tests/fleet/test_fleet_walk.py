@@ -152,10 +152,14 @@ def test_a_refusal_that_one_item_alone_meets_does_not_keep_its_job_open(fleet: F
     fleet.start("gevent", 4)
     rows = [*items(200, ms=30), Item("forbidden", {"n": 1, "fail": 99, "error": "fatal"})]
     job = client.submit(rows, operation="work")
-    deadline = time.monotonic() + 60
-    while job.status().state is not JobState.COMPLETED and time.monotonic() < deadline:
-        if job.status().state is JobState.PAUSED:
+
+    def ended() -> bool:
+        state = job.status().state
+        if state is JobState.PAUSED:
             job.resume()
+        return state is JobState.COMPLETED
+
+    eventually(ended, 60)
     record = job.status()
     assert (record.succeeded, record.failed, record.errors) == (200, 1, {"UNAUTHENTICATED": 1})
     assert fleet.calls()["forbidden"] == 5
