@@ -85,7 +85,11 @@ def decide(
 ) -> Decision:
     """`attempts` counts this call; `limited` and `limited_ms` the refusals for rate before it. `dice` is in [0, 1)."""
     if isinstance(error, Throttled):
-        return _limited(error, limited, limited_ms, policy, now_ms, dice)
+        told = refusal(error, limited, now_ms, dice)
+        if limited_ms + told.charged_ms <= policy.max_limited_ms:
+            return told
+        message = f"refused for rate {limited + 1} times, {limited_ms // 1000} s waited: {error.message}"
+        return GiveUp(ItemState.DEAD_LETTER, "RATE_LIMITED", message)
     if isinstance(error, Fatal):
         return Unserved(error.message)
     if isinstance(error, Rejected):
@@ -101,9 +105,8 @@ def backoff_ms(attempts: int, dice: float) -> int:
     return int(dice * min(CAP_MS, BASE_MS * 2 ** min(attempts, 20)))
 
 
-def _limited(
-    error: Throttled, limited: int, limited_ms: int, policy: RetryPolicy, now_ms: int, dice: float
-) -> Decision:
+def refusal(error: Throttled, limited: int, now_ms: int, dice: float) -> Limited:
+    """What a refusal for rate means for the quota, and for an item that may wait for it."""
     jitter_ms = int(dice * JITTER_MS)
     learnt = learnt_from(error)
     # quotaId first: a per-day refusal carries a retryDelay of seconds all the same
@@ -114,10 +117,6 @@ def _limited(
         hold_ms = error.retry_after_ms + MARGIN_MS
     else:
         hold_ms = min(LIMITED_CAP_MS, BASE_MS * 2 ** min(limited, 20))
-    if limited_ms + hold_ms > policy.max_limited_ms:
-        waited_s = limited_ms // 1000
-        message = f"refused for rate {limited + 1} times, {waited_s} s waited: {error.message}"
-        return GiveUp(ItemState.DEAD_LETTER, "RATE_LIMITED", message)
     kind = "hold" if error.violations or error.retry_after_ms is not None else "capacity"
     return Limited(hold_ms + jitter_ms, hold_ms, hold_ms, kind, learnt)
 

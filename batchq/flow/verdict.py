@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from batchq.core import retry
 from batchq.core.lifecycle import ItemState
-from batchq.errors import Fatal, ProviderError, Unavailable
+from batchq.errors import Fatal, ProviderError, Throttled, Unavailable
 from batchq.flow.ask import another_may_read
 from batchq.flow.gates import Passage
 from batchq.flow.patience import patiently
@@ -45,9 +45,10 @@ def decide_together(tasks: Sequence[Task], walk: Walk, error: ProviderError) -> 
         )
         for task in tasks
     ]
-    limited = [one for one in decisions if isinstance(one, retry.Limited)]
-    if limited:
-        delay_ms = _limited(passage, walk, max(limited, key=lambda one: one.hold_ms)).delay_ms
+    if isinstance(error, Throttled):
+        refused_before = max(task.lease.limited for task in tasks)
+        # the fleet hears of it whether or not the items wait any longer
+        delay_ms = _limited(passage, walk, retry.refusal(error, refused_before, now_ms, dice)).delay_ms
         return [
             replace(one, delay_ms=delay_ms) if isinstance(one, retry.Limited) else one for one in decisions
         ]

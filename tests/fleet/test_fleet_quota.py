@@ -57,6 +57,25 @@ def test_a_fleet_keeps_its_pace_and_is_never_refused(fleet: Fleet, client: Clien
     assert (view.name, view.used_requests) == (f"model:p:{MODEL}", 60)
 
 
+def test_a_refusal_that_an_item_cannot_wait_for_holds_the_fleet_all_the_same(
+    fleet: Fleet, client: Client, gemini: Emulator
+) -> None:
+    fleet.extra["BATCHQ_OPERATIONS__GENERATE__MAX_RATE_LIMIT_WAIT_S"] = "5"
+    gemini.configure(faults=("429:retry=600",))
+    fleet.start("gevent", 4)
+    job = client.submit(prompts(100))
+    eventually(lambda: job.status().dead_letter > 0)
+    eventually(lambda: job.status().processing == 0)
+    refused = gemini.stats()["requests"]
+    assert refused <= 2 * 4, "those that were under way, not all of the job"
+    assert client.quotas.get(MODEL).held_ms > 500_000
+    gemini.configure(faults=())
+    client.quotas.resume(MODEL)
+    record = job.wait(60)
+    assert (record.succeeded, record.dead_letter) == (100 - refused, refused)
+    assert record.errors == {"RATE_LIMITED": refused}
+
+
 def test_the_day_being_used_up_shows_as_paused_until_the_reset_and_goes_on_by_itself(
     fleet: Fleet, client: Client, gemini: Emulator
 ) -> None:
