@@ -156,7 +156,8 @@ def test_a_provider_that_is_away_costs_items_no_attempts(
 ) -> None:
     gemini.configure(faults=["503"])
     fleet.extra["BATCHQ_QUOTAS"] = json.dumps({MODEL: {"requests_per_minute": 60_000}})
-    fleet.extra["BATCHQ_OPERATIONS"] = json.dumps({"generate": {"max_attempts": 2}})
+    # three of the 20 failures that open the breaker would have to meet one item of those 30 that are under way
+    fleet.extra["BATCHQ_OPERATIONS"] = json.dumps({"generate": {"max_attempts": 3}})
     fleet.start("gevent", 20)
     fleet.start("threads", 10)
     eventually(lambda: len(client.fleet()) == 2)

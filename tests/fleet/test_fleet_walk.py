@@ -147,6 +147,7 @@ def test_what_was_refused_before_any_call_is_not_redriven(fleet: Fleet, client: 
     assert "bad" not in fleet.calls()
 
 
+@pytest.mark.fault  # four backoffs in a row
 def test_a_refusal_that_one_item_alone_meets_does_not_keep_its_job_open(fleet: Fleet, client: Client) -> None:
     fleet.extra["BATCHQ_FATAL_IN_A_ROW"] = "2"
     fleet.start("gevent", 4)
