@@ -50,8 +50,16 @@ def look(before: Pace | None, settled: int, now_ms: int, *, waits: bool, paused:
     return Pace(settled, now_ms, max(0, rate), idle_ms)
 
 
-def soonest_s(left: int, limits: QuotaLimits, used_today: int, to_midnight_s: float) -> float:
-    """Seconds that a quota takes for `left` requests at least, if nobody else has any."""
+def soonest_s(
+    left: int, limits: QuotaLimits, used_today: int, to_midnight_s: float, tokens: float = 0.0
+) -> float:
+    """Seconds that a quota takes for `left` requests with so many tokens at least, if nobody else has any."""
+    by_requests = _by_requests(left, limits, used_today, to_midnight_s)
+    tpm = limits.tokens_per_minute
+    return max(by_requests, tokens * 60 / tpm) if tpm else by_requests
+
+
+def _by_requests(left: int, limits: QuotaLimits, used_today: int, to_midnight_s: float) -> float:
     rpm, rpd = limits.requests_per_minute, limits.requests_per_day
     beyond = 0 if rpd is None else left - max(0, rpd - used_today)
     if rpd is None or beyond <= 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,9 +17,11 @@ from batchq.core.permits import BINDINGS
 from batchq.flow.advance import UNTIL_LIFTED, hold_of
 from batchq.flow.gates import Passage
 from batchq.flow.walk import Walk
+from batchq.operations.base import Call
 from batchq.store.job_record import Forecast, JobSpec, Lane
 
 SHOWN_MS = 5_000  # a shorter hold is no pause
+LOOKED_AT = 50  # items of a lane, for what one has in tokens
 
 
 def forecast(walk: Walk, spec: JobSpec) -> None:
@@ -37,7 +39,7 @@ def forecast(walk: Walk, spec: JobSpec) -> None:
     waits, paused = any(hold[0] for hold in holds), seen.held or until_ms is not None
     pace = look(seen.pace, seen.settled, seen.now_ms, waits=waits, paused=paused)
     allowed = allowed_per_hour(walk, spec, [(lane, passages[lane.number]) for lane in open_lanes])
-    soonest = [(passage, seen.left[number]) for number, passage in passages.items()]
+    soonest = [(passage, seen.left[number], 0.0) for number, passage in passages.items()]
     soonest_ms = seen.now_ms + int(soonest_end_s(soonest, seen.now_ms) * 1000)
     walk.jobs.note_forecast(spec.id, Forecast(until_ms, why, pace, allowed, soonest_ms))
 
@@ -57,16 +59,21 @@ def allowed_per_hour(walk: Walk, spec: JobSpec, lanes: list[tuple[Lane, Passage]
     return int(allowed * 60)
 
 
-def soonest_end_s(left: Iterable[tuple[Passage, int]], now_ms: int) -> float:
-    """Seconds that the slowest of the quotas takes for what is left: lanes that share one share its limits."""
+def soonest_end_s(left: Iterable[tuple[Passage, int, float]], now_ms: int) -> float:
+    """Seconds that the slowest of the quotas takes for what is left, items and their tokens: lanes that share one
+    share its limits."""
     requests: Counter[str] = Counter()
+    tokens: defaultdict[str, float] = defaultdict(float)
     known: dict[str, tuple[QuotaLimits, int]] = {}
-    for passage, items in left:
+    for passage, items, of_these in left:
         for view, limits in zip(passage.views(), passage.limits(), strict=True):
             requests[view.name] += items
+            tokens[view.name] += of_these
             known[view.name] = limits, view.used_today
     to_midnight_s = until_pacific_midnight_ms(now_ms) / 1000
-    return max((soonest_s(n, *known[name], to_midnight_s) for name, n in requests.items()), default=0.0)
+    return max(
+        (soonest_s(n, *known[name], to_midnight_s, tokens[name]) for name, n in requests.items()), default=0.0
+    )
 
 
 def with_eta(walk: Walk, record: JobRecord) -> JobRecord:
@@ -78,9 +85,25 @@ def with_eta(walk: Walk, record: JobRecord) -> JobRecord:
     passages = [_passage(walk, spec, lane) for lane in spec.lanes]
     allowed = allowed_per_hour(walk, spec, list(zip(spec.lanes, passages, strict=True)))
     seen = walk.jobs.progress(record.id, len(spec.lanes))
-    soonest = soonest_end_s(zip(passages, seen.left, strict=True), seen.now_ms)
+    lanes = [
+        (passage, n, n * _tokens_an_item(walk, spec, lane, passage))
+        for lane, passage, n in zip(spec.lanes, passages, seen.left, strict=True)
+    ]
+    soonest = soonest_end_s(lanes, seen.now_ms)
     wait_s = max(0.0, (record.not_before or record.now) - record.now)
     return replace(record, eta=eta_s(left, 0, allowed, wait_s, soonest))
+
+
+def _tokens_an_item(walk: Walk, spec: JobSpec, lane: Lane, passage: Passage) -> float:
+    """By the lane's first items, files aside; 0.0 where no quota counts tokens."""
+    first = next((row[0] for row in walk.inputs.table(spec.id) if row[3] == lane.number), None)
+    if first is None or not passage.counts_tokens():
+        return 0.0
+    calls = [
+        Call(item.id, item.input, lane.model, spec.options, spec.schema)
+        for item in walk.inputs.shard(spec.id, first).items[:LOOKED_AT]
+    ]
+    return passage.estimate(calls).usual / len(calls)
 
 
 def binding(walk: Walk, job_id: str) -> tuple[str, int] | None:

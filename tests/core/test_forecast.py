@@ -64,3 +64,10 @@ def test_a_quick_lane_does_not_hide_how_long_a_slow_one_takes() -> None:
     assert eta_s(16_000, 3_600, 0, 30.0, slow_s) == 16_030.0, "what is slower than its quotas ends later"
     assert eta_s(10, 0, 0, 0.0, 5.0) == 5.0
     assert eta_s(10, 0, 0, 0.0, -5.0) is None, "noted long ago, and it did not come true"
+
+
+def test_tokens_may_be_what_takes_longest() -> None:
+    limits = QuotaLimits(requests_per_minute=600, tokens_per_minute=1_000)
+    assert soonest_s(600, limits, 0, DAY_S, tokens=500) == 60.0
+    assert soonest_s(600, limits, 0, DAY_S, tokens=3_000) == 180.0
+    assert soonest_s(600, QuotaLimits(tokens_per_minute=1_000), 0, DAY_S, tokens=3_000) == 180.0

@@ -79,3 +79,10 @@ def test_a_list_that_would_be_refused_is_refused(client: Client) -> None:
         client.plan([("a", "one"), ("a", "two")])
     with pytest.raises(TypeError, match="there is no option 'modle'"):
         client.plan(PROMPTS, modle="x")  # type: ignore[call-arg]
+
+
+def test_the_end_of_a_job_is_told_at_once_where_only_tokens_are_limited(client: Client) -> None:
+    job = client.submit([(f"q{n}", "word " * 400) for n in range(60)], operation="generate", tpm=6_000)
+    eta = job.status().eta
+    assert eta is not None
+    assert 240 < eta < 400, "60 times some 500 tokens at 6,000 a minute"
