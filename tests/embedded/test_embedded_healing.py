@@ -207,7 +207,8 @@ def test_a_server_that_loads_can_be_stopped(slow_to_load: Path) -> None:
 
 def test_a_starter_whose_server_was_stopped_before_it_looked_starts_another(slow_to_load: Path) -> None:
     code = """
-import sys; from pathlib import Path; from batchq import embedded; print(embedded.start(Path(sys.argv[1])).pid)
+import sys; from pathlib import Path; from batchq import embedded
+print(embedded.start(Path(sys.argv[1]), timeout_s=60).pid)  # it stands still for a part of that
 """
     starter = python(code, slow_to_load)
     wait_until(lambda: embedded.status(slow_to_load)["state"] == "loading")

@@ -178,9 +178,11 @@ class Scene:
         )
 
     def kill_process(self, pid: int) -> Crash:
+        os.kill(pid, signal.SIGSTOP)  # what it holds is counted before its parent hands it to another
+        crash = self._crash(frozenset([pid]))
         os.kill(pid, signal.SIGKILL)
         psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], 10)
-        return self._crash(frozenset([pid]))
+        return crash
 
     def freeze(self, worker: subprocess.Popen[bytes]) -> Crash:
         """SIGSTOP, children and all; SIGCONT of the group wakes it."""
