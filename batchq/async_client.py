@@ -22,7 +22,7 @@ from functools import wraps
 from itertools import islice
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack
 
-from batchq.client import Client
+from batchq.client import Client, Job
 from batchq.collector import Collector
 from batchq.core.job import JobRecord, JobStatus
 from batchq.core.lifecycle import ItemState
@@ -140,9 +140,9 @@ class AsyncJob:
 class AsyncCollector:
     """A handle on a collector, awaited."""
 
-    def __init__(self, client: AsyncClient, make: Callable[[], Collector]) -> None:
+    def __init__(self, client: AsyncClient, make: Callable[[], Collector[Job]]) -> None:
         self._client, self._make = client, make
-        self._made: Collector | None = None
+        self._made: Collector[Job] | None = None
 
     add = _awaited(Collector.add)
 
@@ -151,7 +151,7 @@ class AsyncCollector:
         jobs = await self._in_pool(lambda: self._sync().flush())
         return [AsyncJob(self._client, job.id) for job in jobs]
 
-    def _sync(self) -> Collector:
+    def _sync(self) -> Collector[Job]:
         """Made at the first call, in a thread: it looks at its options."""
         if self._made is None:
             self._made = self._make()

@@ -166,13 +166,15 @@ class Client:
         flush_items: int = 500,
         flush_after_s: float = 60,
         **options: Unpack[SubmitOptions],
-    ) -> Collector:
+    ) -> Collector[Job]:
         """Items added one by one, by any process, become a job at `flush_items`, or `flush_after_s` after the first.
 
         `options` are submit's, of each job; of callers that differ those of whoever added last hold. Raises
         InputError, ConfigurationError.
         """
-        return Collector(self, name, flush_items, flush_after_s, options, self._place.retention_ms)
+        return Collector(
+            self.walk, self.get, name, flush_items, flush_after_s, options, self._place.retention_ms
+        )
 
     def get(self, job_id: str) -> Job:
         """Raises NotFound."""

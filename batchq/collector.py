@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from batchq.flow import collect
 from batchq.flow.submission import SubmitOptions
+from batchq.flow.walk import Walk
 
-if TYPE_CHECKING:
-    from batchq.client import Client, Job
+Job = TypeVar("Job")
 
 
-class Collector:
-    """Made by `Client.collector`. Making it reads nothing."""
+class Collector(Generic[Job]):
+    """Made by `Client.collector`, whose handle on a job `job` gives. Making it reads nothing."""
 
     def __init__(
         self,
-        client: Client,
+        walk: Walk,
+        job: Callable[[str], Job],
         name: str,
         flush_items: int,
         flush_after_s: float,
@@ -24,11 +26,9 @@ class Collector:
         retention_ms: int,
     ) -> None:
         self.name = name
-        self._client, self._given = client, options
+        self._walk, self._job, self._given = walk, job, options
         self._flush_items, self._flush_after_s = flush_items, flush_after_s
-        self._options = collect.check_collector(
-            client.walk, name, flush_items, flush_after_s, options, retention_ms
-        )
+        self._options = collect.check_collector(walk, name, flush_items, flush_after_s, options, retention_ms)
 
     def __repr__(self) -> str:
         return f"Collector({self.name!r})"
@@ -40,7 +40,7 @@ class Collector:
         id. Raises InputError, Conflict (that id waits with other content), StoreUnavailable (it may be stored: with
         an id of yours, add it again).
         """
-        walk, given = self._client.walk, self._given
+        walk, given = self._walk, self._given
         kept = collect.item_to_keep(
             walk, item, given.get("prompt"), given.get("operation") or "generate", given.get("model")
         )
@@ -50,4 +50,4 @@ class Collector:
 
     def flush(self) -> list[Job]:
         """Make jobs of all that waits, now. A batch that another process is just making a job of is left to it."""
-        return [self._client.get(job_id) for job_id in collect.flush(self._client.walk, self.name)]
+        return [self._job(job_id) for job_id in collect.flush(self._walk, self.name)]

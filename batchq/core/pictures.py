@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchq.core.records import JsonObject
-
 STORED = "storedData"
 
 
@@ -26,15 +24,15 @@ class Stored:
     sha256: str
     size: int  # bytes
 
-    def part(self) -> JsonObject:
+    def part(self) -> dict[str, Any]:
         return {STORED: {"mimeType": self.kind, "sha256": self.sha256, "size": self.size}}
 
 
-def put_aside(response: Mapping[str, Any]) -> tuple[JsonObject, dict[str, bytes]]:
+def put_aside(response: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The response without its pictures' bytes, and these by sha-256. Raises ValueError for what is no base64."""
     files: dict[str, bytes] = {}
 
-    def change(part: Mapping[str, Any]) -> JsonObject | None:
+    def change(part: Mapping[str, Any]) -> dict[str, Any] | None:
         blob = part.get("inlineData")
         if not isinstance(blob, Mapping) or not str(blob.get("mimeType", "")).startswith("image/"):
             return None
@@ -64,8 +62,8 @@ def stored_in(response: Mapping[str, Any] | None) -> list[Stored]:
 
 
 def changed(
-    response: Mapping[str, Any], change: Callable[[Mapping[str, Any]], JsonObject | None]
-) -> JsonObject:
+    response: Mapping[str, Any], change: Callable[[Mapping[str, Any]], dict[str, Any] | None]
+) -> dict[str, Any]:
     """The response with parts replaced for which `change` gives another."""
     candidates = []
     for candidate in response.get("candidates") or ():
