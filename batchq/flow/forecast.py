@@ -96,8 +96,10 @@ def with_eta(walk: Walk, record: JobRecord) -> JobRecord:
 
 def _tokens_an_item(walk: Walk, spec: JobSpec, lane: Lane, passage: Passage) -> float:
     """By the lane's first items, files aside; 0.0 where no quota counts tokens."""
+    if not passage.counts_tokens():
+        return 0.0
     first = next((row[0] for row in walk.inputs.table(spec.id) if row[3] == lane.number), None)
-    if first is None or not passage.counts_tokens():
+    if first is None:
         return 0.0
     calls = [
         Call(item.id, item.input, lane.model, spec.options, spec.schema)

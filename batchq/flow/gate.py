@@ -19,10 +19,10 @@ from itertools import islice
 from batchq.core.discreet import trace_of
 from batchq.core.limits import QuotaLimits
 from batchq.core.permits import HOLDS, Asked, Granted
-from batchq.core.quota import Correction
 from batchq.core.ring import BUCKET_MS, TURN_S, VALID_MS
 from batchq.errors import BatchqError
 from batchq.flow.holds import Holds
+from batchq.flow.permit import News, Permit, TooLarge, TooLong
 from batchq.store.quotas import QuotaStore
 
 log = logging.getLogger("batchq")
@@ -39,35 +39,6 @@ LONGEST_S = 1.0  # between two looks at a quota that is held: what a person chan
 LATE_S = VALID_MS / 1000  # after its slot a permit is void
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """Leave to make one call. `buckets` are where each quota counted it, `tokens` and `size` what was drawn for it:
-    input tokens, and requests as the provider counts them."""
-
-    waited_ms: int
-    buckets: tuple[int, ...] = ()
-    tokens: int = 0
-    size: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class TooLong:
-    """No permit within the patience; come back when it is due."""
-
-    due_ms: int  # from now
-    waited_ms: int
-    binding: str
-
-
-@dataclass(frozen=True, slots=True)
-class TooLarge:
-    """No permit ever: the item needs more tokens than the quota allows in a minute."""
-
-    quota: str
-    limit: int
-    tokens: int
-
-
 @dataclass(slots=True, eq=False)
 class _Waiter:
     tokens: int
@@ -78,25 +49,6 @@ class _Waiter:
     slot_at: float | None = None  # monotonic
     buckets: tuple[int, ...] = ()
     refusal: TooLong | TooLarge | None = None
-
-
-@dataclass(slots=True)
-class _News:
-    """What the store is to hear with the next draw."""
-
-    corrections: list[dict[int, Correction]]  # of each quota, by bucket
-    freed: int = 0
-    succeeded: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.freed or self.succeeded or any(self.corrections))
-
-    def correct(self, quota: int, bucket: int, requests: int, tokens: int) -> None:
-        mine = self.corrections[quota]
-        known = mine.get(bucket)
-        if known is not None:
-            requests, tokens = known.requests + requests, known.tokens + tokens
-        mine[bucket] = Correction(bucket, requests, tokens)
 
 
 class Gate:
@@ -290,7 +242,7 @@ class Gate:
             if self._stopping() and self._news:
                 return
 
-    def _ask(self, waiters: Sequence[_Waiter], news: _News) -> Granted:
+    def _ask(self, waiters: Sequence[_Waiter], news: News) -> Granted:
         if not self._registered:
             self._store.register(self.quotas)
             self._registered = True
@@ -318,7 +270,7 @@ class Gate:
             return ()
         return tuple(clock + int((now - self._drew_at) * 1000) for clock in self._clocks_ms)
 
-    def _remember(self, news: _News) -> None:
+    def _remember(self, news: News) -> None:
         with self._lock:
             self._news.freed += news.freed
             self._news.succeeded += news.succeeded
@@ -401,5 +353,5 @@ class Gate:
                 waiter.refusal = TooLong(granted.wait_ms, 0, granted.binding)
                 waiter.go.set()
 
-    def _no_news(self) -> _News:
-        return _News([{} for _ in self.quotas])
+    def _no_news(self) -> News:
+        return News([{} for _ in self.quotas])

@@ -12,8 +12,9 @@ from batchq.core.limits import QuotaLimits, in_force
 from batchq.core.packs import MOST_TOKENS, TOKEN_SHARE, even_share
 from batchq.core.records import Usage
 from batchq.flow.experience import Experience
-from batchq.flow.gate import Gate, Permit, TooLarge, TooLong
+from batchq.flow.gate import Gate
 from batchq.flow.holds import Holds
+from batchq.flow.permit import Permit, TooLarge, TooLong
 from batchq.operations.base import Call
 from batchq.operations.media import media_type, tokens_of
 from batchq.settings import QuotaSettings, Settings

@@ -23,10 +23,10 @@ from batchq.errors import ProviderError, Rejected
 from batchq.flow.ask import ask_together, prepared
 from batchq.flow.budget import WAIT_MS, reserve
 from batchq.flow.calls import CutShort
-from batchq.flow.gate import Permit, TooLarge, TooLong
 from batchq.flow.outcome import failure, success
 from batchq.flow.packing import Pack, Part, cut
 from batchq.flow.patience import GaveUp, patiently
+from batchq.flow.permit import Permit, TooLarge, TooLong
 from batchq.flow.process import (
     ELSEWHERE_MS,
     SUSPECT_WAIT_MS,

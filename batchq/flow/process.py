@@ -16,9 +16,9 @@ from batchq.errors import BatchqError, ProviderError, Unsendable
 from batchq.flow.ask import ask, call_of, item_of, upload
 from batchq.flow.budget import WAIT_MS, reserve
 from batchq.flow.calls import CutShort
-from batchq.flow.gate import TooLarge, TooLong
 from batchq.flow.outcome import failure, success
 from batchq.flow.patience import GaveUp, patiently
+from batchq.flow.permit import TooLarge, TooLong
 from batchq.flow.settle import by_message, follow_up, leaving, log_settled, release_request, settle_request
 from batchq.flow.task import Asked, ItemMessage, Task
 from batchq.flow.verdict import HELD_MS, decide

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from batchq.core.records import Answer, Usage
 from batchq.core.tokens import Estimate
 from batchq.errors import ProviderError
-from batchq.flow.gate import Permit
 from batchq.flow.gates import Passage
 from batchq.flow.ledger import LaneLedger
+from batchq.flow.permit import Permit
 from batchq.store.job_record import JobSpec, Lane
 from batchq.store.leases import Lease
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from fleet_kit import SHORT, Fleet, client, eventually, fleet
+from fleet_kit import client, fleet
 
-__all__ = ["SHORT", "Fleet", "client", "eventually", "fleet"]
+__all__ = ["client", "fleet"]

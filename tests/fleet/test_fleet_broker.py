@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 
 import pytest
-from conftest import Fleet, eventually
+from fleet_kit import Fleet, eventually
 from kombu import Consumer, Message
 from test_fleet_walk import items
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Fleet, eventually
+from fleet_kit import Fleet, eventually
 
 from batchq import Client, InputError
 from batchq.core.lifecycle import JobState

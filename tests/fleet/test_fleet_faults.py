@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Fleet, eventually
+from fleet_kit import Fleet, eventually
 from test_fleet_walk import items
 
 from batchq import Client, Item, embedded

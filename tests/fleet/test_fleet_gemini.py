@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Fleet, eventually
+from fleet_kit import Fleet, eventually
 
 from batchq import Client, Item
 from batchq.core.lifecycle import ItemState, JobState

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from conftest import Fleet, eventually
+from fleet_kit import Fleet, eventually
 
 from batchq import Client, Item, wiring
 from batchq.core.lifecycle import JobState

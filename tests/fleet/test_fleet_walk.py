@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from conftest import Fleet, eventually
+from fleet_kit import Fleet, eventually
 
 from batchq import Client, Item
 from batchq.core.lifecycle import ItemState, JobState

@@ -10,8 +10,9 @@ import pytest
 
 from batchq.core.limits import QuotaLimits
 from batchq.errors import StoreUnavailable
-from batchq.flow.gate import Gate, Permit, TooLarge, TooLong
+from batchq.flow.gate import Gate
 from batchq.flow.holds import Holds
+from batchq.flow.permit import Permit, TooLarge, TooLong
 from batchq.store.database import Database
 from batchq.store.quotas import QuotaStore
 

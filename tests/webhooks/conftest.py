@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from fleet_kit import SHORT, Fleet, client, eventually, fleet
+from fleet_kit import client, fleet
 from receiver import Receiver, receiving
 
-__all__ = ["SHORT", "Fleet", "client", "eventually", "fleet"]
+__all__ = ["client", "fleet"]
 
 
 @pytest.fixture
