@@ -60,10 +60,11 @@ def masked(url: str) -> str:
 
 
 def encryption(settings: Settings) -> Iterator[Finding]:
-    """Whether what goes to the job store can be read on the way."""
-    address = parse(settings.store_url)
-    if not address.is_local and not address.tls and not address.sentinels:
-        yield warn("encryption", f"{address.shown} is another machine and not encrypted", "use rediss://")
+    """Whether what goes to the servers can be read on the way: submissions by message carry their prompts."""
+    urls = (settings.store_url, settings.broker_url, settings.result_backend)
+    for address in dict.fromkeys(parse(url) for url in urls if url):
+        if not address.is_local and not address.tls and not address.sentinels:
+            yield warn("encryption", f"{address.shown} is another machine and not encrypted", "use rediss://")
 
 
 def broker(settings: Settings) -> Iterator[Finding]:

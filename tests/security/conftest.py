@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from fleet_kit import SHORT, Fleet, eventually
+from fleet_kit import SHORT, Fleet, client, eventually, fleet
 
-__all__ = ["SHORT", "Fleet", "eventually"]
+__all__ = ["SHORT", "Fleet", "client", "eventually", "fleet"]
