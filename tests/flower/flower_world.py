@@ -286,8 +286,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             begun.append(plain)
             stock = start_flower(url, folder / "stock.log", config=None)
             begun.append(stock)
-            eventually(client.fleet)
-            assert guarded.url, "listens for events before there are any"
+            # a Flower that has heard of the worker listens; one that came later would show tasks without a name
+            for flower in (guarded, plain, stock):
+                eventually(lambda flower=flower: flower.get("/workers?json=1").json()["data"])
             jobs = make_jobs(client, url)
             yield World(url, client, jobs, worker, plain, guarded, stock)
         finally:

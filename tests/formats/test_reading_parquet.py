@@ -191,8 +191,8 @@ print(number, (peak - before) // 2**20)
 
 def test_memory_is_that_of_a_batch_not_of_the_file(tmp_path: Path) -> None:
     path, writer = tmp_path / "a.parquet", None
+    texts = [os.urandom(5_000).hex() for _ in range(2_000)]
     for group in range(10):  # 10 row groups of 20 MB, and a column of 20 MB more that no item needs
-        texts = [os.urandom(5_000).hex() for _ in range(2_000)]
         part = pa.table({"id": [f"{group}-{n}" for n in range(2_000)], "text": texts, "unused": texts})
         writer = writer or pq.ParquetWriter(path, part.schema, compression="none", use_dictionary=False)
         writer.write_table(part)
