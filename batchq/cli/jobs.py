@@ -136,7 +136,8 @@ def results_command(
         record = client.status(job_id)
         if not wait and record.settled < record.total:
             say.note(
-                f"job {job_id} is {record.state}: {record.settled:,} of {record.total:,} items are settled"
+                f"job {job_id} is {record.state}: {record.settled:,} of {record.total:,} items are settled; "
+                "--wait writes the others as they settle"
             )
         stdout = say.stdout_bytes() if destination.path is None else None
         spec = client.walk.spec(job_id)

@@ -236,7 +236,13 @@ def test_list_shows_jobs_newest_first_by_state(batchq: Terminal, job: str) -> No
 def test_results_of_a_running_job_say_how_many_of_how_many(house: House, batchq: Terminal, job: str) -> None:
     answer = batchq("results", job)
     assert [line["key"] for line in answer.json_lines] == ["b", "c"]
-    assert "2 of 4 items are settled" in answer.err
+    assert (
+        answer.err
+        == f"job {job} is pending: 2 of 4 items are settled; --wait writes the others as they settle\n"
+    )
+    assert "2 of 4 items are settled" in batchq("results", job, "--only", "succeeded").err, (
+        "and none is written"
+    )
 
     batchq("cancel", job)
     assert [line["key"] for line in batchq("results", job, "--only", "cancelled").json_lines] == ["a", "d"]
