@@ -48,6 +48,7 @@ types: setup ## Check the types
 
 setup: ## Make .venv; does nothing when it is up to date
 	@tools/setup
+	$(if $(filter setup,$(MAKECMDGOALS)),@echo '.venv is ready. Next: `make run` or `.venv/bin/batchq --help`' >&2)
 
 worker: setup ## Run a worker on the configured Redis
 	@$(BATCHQ) worker $(ARGS)
