@@ -169,6 +169,7 @@ class AsyncQuotas:
 
     show = _awaited(Quotas.show)
     get = _awaited(Quotas.get)
+    which = _awaited(Quotas.which)
     set = _awaited(Quotas.set)
     reset = _awaited(Quotas.reset)
     pause = _awaited(Quotas.pause)

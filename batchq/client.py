@@ -298,7 +298,7 @@ class Client:
     @property
     def quotas(self) -> Quotas:
         """How the fleet's quotas stand, and changing them while everything runs."""
-        return Quotas(self.walk)
+        return Quotas(self.walk, lambda: wiring.own_project(self.settings))
 
     def fleet(self) -> Sequence[Beat]:
         """The worker processes that are alive."""

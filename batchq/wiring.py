@@ -122,6 +122,18 @@ def has_provider(environ: Mapping[str, str] = os.environ) -> bool:
     return True
 
 
+def own_project(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
+    """Whose quota calls of this process count against, by its settings and environment; "": it could make none."""
+    from batchq.providers.gemini import GeminiConfig
+
+    if settings.project:
+        return settings.project
+    try:
+        return GeminiConfig.from_env(environ).project
+    except ConfigurationError:
+        return ""
+
+
 def preflight() -> Callable[[str], None] | None:
     """Asks whether key and model are good, before anything is stored; None where this process has no key."""
     if not has_provider():

@@ -14,7 +14,6 @@ from celery.signals import (
 )
 
 from batchq import wiring
-from batchq.errors import ConfigurationError
 from workers import life
 from workers.place import place
 from workers.start import pool_name, refuse_or_warn
@@ -34,13 +33,12 @@ class Heart(bootsteps.StartStopStep):
     def create(self, parent: Any) -> None:
         warnings = refuse_or_warn(parent, place.settings)
         pool = pool_name(parent)
-        project = place.settings.project or _project()
         queues = _queues(parent, place.settings.namespace)
         options: dict[str, Any] = {
             "name": parent.hostname,
             "queues": queues,
             "pool": pool,
-            "project": project,
+            "project": wiring.own_project(place.settings),
             "warnings": warnings,
         }
         if pool == PREFORK:
@@ -88,10 +86,3 @@ def _child_ends(**_: Any) -> None:
 def _queues(worker: Any, namespace: str) -> tuple[str, ...]:
     names = worker.app.amqp.queues.consume_from
     return tuple(name.removeprefix(f"{namespace}.") for name in names)
-
-
-def _project() -> str:
-    try:
-        return wiring.provider().project
-    except ConfigurationError:
-        return ""

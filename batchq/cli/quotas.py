@@ -11,10 +11,21 @@ from batchq.cli.options import json_option
 
 if TYPE_CHECKING:
     from batchq.core.limits import QuotaLimits
+    from batchq.flow.quotas import Quotas
     from batchq.store.quotas import QuotaView
 
 name_argument = click.argument("name", metavar="QUOTA")
-HEADS = ("quota", "requests/min", "tokens/min", "requests/day", "in flight", "limits from", "state")
+HEADS = (
+    "quota",
+    "workers",
+    "requests/min",
+    "tokens/min",
+    "requests/day",
+    "in flight",
+    "limits from",
+    "state",
+)
+ABSENT = "—"
 
 
 class _Limit(click.ParamType[int]):
@@ -49,15 +60,14 @@ class _Limit(click.ParamType[int]):
 def quotas_command(ctx: click.Context, as_json: bool) -> None:
     """See how much of each quota is used; change limits while everything runs."""
     if ctx.invoked_subcommand is None:
-        _show(as_json, jobs=False)
+        _show(as_json)
 
 
 @quotas_command.command("show")
-@click.option("--jobs", is_flag=True, help="The limits of single jobs too.")
 @json_option
-def show_command(jobs: bool, as_json: bool) -> None:
-    """List the quotas that were ever used, with the last minute's use."""
-    _show(as_json, jobs=jobs)
+def show_command(as_json: bool) -> None:
+    """List the quotas that were ever used and those of open jobs, with the last minute's use."""
+    _show(as_json)
 
 
 @quotas_command.command("set")
@@ -74,14 +84,16 @@ def set_command(
     if (rpm, tpm, rpd, concurrency) == (None,) * 4:
         raise click.UsageError("give at least one of --rpm, --tpm, --rpd, --concurrency")
     _change(
+        name,
         as_json,
-        lambda quotas: quotas.set(
-            name,
+        lambda quotas, full: quotas.set(
+            full,
             requests_per_minute=rpm,
             tokens_per_minute=tpm,
             requests_per_day=rpd,
             concurrency=concurrency,
         ),
+        new=True,
     )
 
 
@@ -90,7 +102,7 @@ def set_command(
 @json_option
 def reset_command(name: str, as_json: bool) -> None:
     """Forget what was set and what was learnt; the workers' settings hold again."""
-    _change(as_json, lambda quotas: quotas.reset(name))
+    _change(name, as_json, lambda quotas, full: quotas.reset(full))
 
 
 @quotas_command.command("pause")
@@ -98,7 +110,7 @@ def reset_command(name: str, as_json: bool) -> None:
 @json_option
 def pause_command(name: str, as_json: bool) -> None:
     """Send out nothing of QUOTA until it is resumed."""
-    _change(as_json, lambda quotas: quotas.pause(name))
+    _change(name, as_json, lambda quotas, full: quotas.pause(full), new=True)
 
 
 @quotas_command.command("resume")
@@ -106,14 +118,14 @@ def pause_command(name: str, as_json: bool) -> None:
 @json_option
 def resume_command(name: str, as_json: bool) -> None:
     """Lift a pause, and a hold after refusals too."""
-    _change(as_json, lambda quotas: quotas.resume(name))
+    _change(name, as_json, lambda quotas, full: quotas.resume(full))
 
 
-def _show(as_json: bool, *, jobs: bool) -> None:
+def _show(as_json: bool) -> None:
     from batchq.cli import opening, say
 
     with opening.client() as client:
-        views = client.quotas.show(jobs=jobs)
+        views = client.quotas.show()
     if as_json:
         for view in views:
             say.json_line(document(view))
@@ -123,11 +135,14 @@ def _show(as_json: bool, *, jobs: bool) -> None:
         say.note("no quota was used yet; workers with settings of their own show up with their first call")
 
 
-def _change(as_json: bool, what: Callable[[Any], QuotaView]) -> None:
+def _change(name: str, as_json: bool, what: Callable[[Quotas, str], QuotaView], *, new: bool = False) -> None:
     from batchq.cli import opening, say
 
     with opening.client() as client:
-        view = what(client.quotas)
+        meant = client.quotas.which(name, new=new)
+        if meant.why:
+            say.note(f"{meant.name}: {meant.why}")
+        view = what(client.quotas, meant.name)
     if as_json:
         say.document(document(view))
     else:
@@ -135,9 +150,11 @@ def _change(as_json: bool, what: Callable[[Any], QuotaView]) -> None:
 
 
 def document(view: QuotaView) -> dict[str, Any]:
-    """A quota as --json shows it. Limits that are null do not exist; of `set`, 0 is "no limit"."""
+    """A quota as --json shows it. Limits that are null do not exist, of `set`, 0 is "no limit"; tokens that are
+    null are not counted."""
     return {
         "name": view.name,
+        "workers": view.workers,
         "limits": _limits(view.limits),
         "set": _limits(view.set),
         "configured": _limits(view.configured),
@@ -165,6 +182,7 @@ def _row(view: QuotaView) -> tuple[str, ...]:
     limits = view.limits
     return (
         view.name,
+        ABSENT if view.workers is None else f"{view.workers:,}",
         _used(view.used_requests, limits.requests_per_minute),
         _used(view.used_tokens, limits.tokens_per_minute),
         _used(view.used_today, limits.requests_per_day),
@@ -174,7 +192,9 @@ def _row(view: QuotaView) -> tuple[str, ...]:
     )
 
 
-def _used(used: int, limit: int | None) -> str:
+def _used(used: int | None, limit: int | None) -> str:
+    if used is None:
+        return ABSENT
     return f"{used:,}" if limit is None else f"{used:,} of {limit:,}"
 
 

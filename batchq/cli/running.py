@@ -123,7 +123,7 @@ def _give_provider(
         from batchq.providers.gemini import GeminiConfig
 
         say.note(f"provider: {GeminiConfig.from_env(os.environ).where}")
-        return found.settings.project or wiring.provider().project
+        return wiring.own_project(found.settings)
     only_own = reading is not None and reading.format != "batchq"  # its lines name no operation of their own
     if only_own and not registry.get(request.asked.operation).needs_provider:
         return None

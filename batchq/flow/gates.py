@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from batchq.core import tokens
+from batchq.core.job import JobRecord
 from batchq.core.limits import QuotaLimits, in_force
 from batchq.core.packs import MOST_TOKENS, TOKEN_SHARE, even_share
 from batchq.core.records import Usage
@@ -134,6 +135,10 @@ def limits_of(settings: QuotaSettings | None) -> QuotaLimits:
     )
 
 
+def job_limits(job: JobSpec | JobRecord) -> QuotaLimits:
+    return QuotaLimits(job.rpm, job.concurrency, job.tpm)
+
+
 def job_quota(job_id: str) -> str:
     return f"job:{job_id}"
 
@@ -193,7 +198,7 @@ class Gates:
     def _chain(self, spec: JobSpec, lane: Lane, project: str) -> dict[str, QuotaLimits]:
         """The quotas of a lane and what this process's settings say of them."""
         chain: dict[str, QuotaLimits] = {}
-        own = QuotaLimits(spec.rpm, spec.concurrency, spec.tpm)
+        own = job_limits(spec)
         if not own.unlimited:
             chain[job_quota(spec.id)] = own
         queue = self._settings.operation(lane.operation).queue or lane.operation

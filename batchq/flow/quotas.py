@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-from batchq.core.limits import QuotaLimits
-from batchq.errors import InputError, NotFound
-from batchq.flow.gates import model_quota
-from batchq.flow.walk import Walk
-from batchq.store.quotas import QuotaView
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-PREFIXES = ("model:", "queue:", "job:")
+from batchq.core.limits import QuotaLimits, in_force
+from batchq.errors import InputError
+from batchq.flow.gates import job_limits, job_quota
+from batchq.flow.quota_names import JOB, PREFIXES, Meant, model_meant, workers_of
+from batchq.flow.walk import Walk
+from batchq.store.fleet import Beat
+from batchq.store.quotas import QuotaView
 
 
 class Quotas:
     """`client.quotas`. A name is a model, `queue:NAME`, `job:ID` or the full one that `show` gives.
 
-    What is changed reaches every worker within two seconds, and survives restarts.
+    A model is one of the live workers' project; while no worker lives, of the project of the settings here. What is
+    changed reaches every worker within two seconds, and survives restarts.
     """
 
-    def __init__(self, walk: Walk) -> None:
-        self._walk = walk
+    def __init__(self, walk: Walk, own_project: Callable[[], str]) -> None:
+        self._walk, self._own_project = walk, own_project
 
-    def show(self, *, jobs: bool = False) -> list[QuotaView]:
-        """Every quota that was ever used, as it stands; `jobs`: the limits of single jobs too."""
-        names = [name for name in self._walk.quotas.names() if jobs or not name.startswith("job:")]
-        return [self._walk.quotas.view(name, live=True) for name in names]
+    def show(self) -> list[QuotaView]:
+        """Every quota of a model or a queue that was ever used, then those of jobs that have not ended."""
+        known, alive = self._walk.quotas.names(), self._alive()
+        shared = [name for name in known if not name.startswith(JOB)]
+        jobs = sorted(
+            name
+            for record in self._walk.jobs.unfinished()
+            if (name := job_quota(record.id)) in known or not job_limits(record).unlimited
+        )
+        return [self._view(name, alive) for name in (*shared, *jobs)]
 
     def get(self, name: str) -> QuotaView:
         """Raises NotFound, InputError."""
-        return self._walk.quotas.view(self._full(name), live=True)
+        return self._view(self.which(name).name)
 
     def set(
         self,
@@ -45,45 +55,49 @@ class Quotas:
         values = (requests_per_minute, concurrency, tokens_per_minute, requests_per_day)
         if any(value is not None and value < 0 for value in values):
             raise InputError("a limit cannot be negative: 0 is no limit")
-        full = self._full(name, new=True)
+        full = self.which(name, new=True).name
         self._walk.quotas.set(full, given)
-        return self._walk.quotas.view(full, live=True)
+        return self._view(full)
 
     def reset(self, name: str) -> QuotaView:
         """What was set and what was learnt go; the workers' settings hold again. Raises NotFound, InputError."""
-        full = self._full(name)
+        full = self.which(name).name
         self._walk.quotas.reset(full)
-        return self._walk.quotas.view(full, live=True)
+        return self._view(full)
 
     def pause(self, name: str) -> QuotaView:
         """Nothing of it goes out until `resume`; jobs that need it show as paused."""
-        full = self._full(name, new=True)
+        full = self.which(name, new=True).name
         self._walk.quotas.pause(full)
-        return self._walk.quotas.view(full, live=True)
+        return self._view(full)
 
     def resume(self, name: str) -> QuotaView:
         """Lift the pause, and a hold after refusals too. Raises NotFound, InputError."""
-        full = self._full(name)
+        full = self.which(name).name
         self._walk.quotas.resume(full)
-        return self._walk.quotas.view(full, live=True)
+        return self._view(full)
 
-    def _full(self, name: str, *, new: bool = False) -> str:
+    def which(self, name: str, *, new: bool = False) -> Meant:
+        """The quota that a name means; `new`: also one that was never used. Raises NotFound, InputError."""
         known = self._walk.quotas.names()
-        if name in known or (new and name.startswith(PREFIXES)):
-            return name
-        found = [one for one in known if one.startswith("model:") and one.endswith(f":{name}")]
-        if len(found) > 1:
-            raise InputError(f"several projects have a quota {name}: name one of {', '.join(found)}")
-        if found:
-            return found[0]
-        projects = {beat.project for beat in self._walk.fleet.all() if beat.project}
-        if new and len(projects) == 1:
-            return model_quota(projects.pop(), name)
-        if new:
-            which = (
-                "no worker has said"
-                if not projects
-                else f"workers have several ({', '.join(sorted(projects))})"
-            )
-            raise InputError(f"whose quota {name} is, {which}: name it in full, model:PROJECT:{name}")
-        raise NotFound(f"no quota {name!r} was ever used: `batchq quotas show` lists them")
+        if name in known or (new and name.startswith(PREFIXES)) or self._is_a_jobs(name):
+            return Meant(name)
+        return model_meant(name, known, self._alive(), self._own_project, new=new)
+
+    def _alive(self) -> Sequence[Beat]:
+        return self._walk.fleet.alive(int(self._walk.settings.lease_s * 1000))
+
+    def _is_a_jobs(self, name: str) -> bool:
+        return name.startswith(JOB) and self._walk.jobs.exists(name.removeprefix(JOB))
+
+    def _view(self, name: str, alive: Sequence[Beat] | None = None) -> QuotaView:
+        alive = self._alive() if alive is None else alive
+        view = replace(self._walk.quotas.view(name, live=True), workers=workers_of(name, alive))
+        if not alive:  # nor is there a sweeper, which would free what killed processes had in flight
+            view = replace(view, in_flight=0)
+        if not view.drawn and self._is_a_jobs(name):  # what its first draw will tell the store
+            own = job_limits(self._walk.spec(name.removeprefix(JOB)))
+            limits = in_force(view.set, own, view.learnt)
+            used_tokens = None if limits.tokens_per_minute is None else 0
+            view = replace(view, configured=own, limits=limits, used_tokens=used_tokens)
+        return view

@@ -43,9 +43,10 @@ class QuotaView:
     slowed_rpm: int  # after refusals; 0: it is not
     drawn: bool  # by a worker, whose settings are `configured`
     used_requests: int = 0  # of the last minute
-    used_tokens: int = 0
+    used_tokens: int | None = 0  # None: they are not limited, so nobody counts them all
     used_today: int = 0
     in_flight: int = 0
+    workers: int | None = None  # live ones whose calls count against it; None: not asked for, or a job's
 
 
 class QuotaStore:
@@ -153,10 +154,12 @@ class QuotaStore:
         raw, flying = self._db.batch([("HGETALL", state), ("HVALS", slots)])
         known = {field.decode(): value for field, value in raw.items()}
         account, now_ms = _decoded(known), self._db.server_ms()
+        view = _view(name, account, now_ms)
+        counts_tokens = view.limits.tokens_per_minute is not None
         return replace(
-            _view(name, account, now_ms),
+            view,
             used_requests=_used(account, "r", now_ms),
-            used_tokens=_used(account, "t", now_ms),
+            used_tokens=_used(account, "t", now_ms) if counts_tokens else None,
             in_flight=sum(int(one) for one in flying),
         )
 

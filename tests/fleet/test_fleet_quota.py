@@ -54,7 +54,7 @@ def test_a_fleet_keeps_its_pace_and_is_never_refused(fleet: Fleet, client: Clien
     assert max(sum(1 for at in times if first <= at < first + 1) for first in times) <= 32, "no bursts"
     assert times[-1] - times[0] < 8, "20 a second"
     view = client.quotas.get(MODEL)
-    assert (view.name, view.used_requests) == (f"model:p:{MODEL}", 60)
+    assert (view.name, view.workers, view.used_requests) == (f"model:p:{MODEL}", 3, 60)
 
 
 def test_a_refusal_that_an_item_cannot_wait_for_holds_the_fleet_all_the_same(

@@ -6,15 +6,19 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from store_world import DAY_MS, World
+from store_world import DAY_MS, START_MS, World
 
 from batchq import Client
 from batchq.cli import main
+from batchq.core import pacific
 from batchq.core.lifecycle import HoldCause, ItemByte
+from batchq.core.limits import QuotaLimits
+from batchq.core.permits import Asked
 from batchq.embedded import EmbeddedServer
 from batchq.flow.heal import sweep
 from batchq.settings import Settings
 from batchq.store.database import Database
+from batchq.store.fleet import Beat
 from batchq.store.outbox import Outbox
 from batchq.store.upkeep import Upkeep
 from batchq.wiring import Place
@@ -145,3 +149,28 @@ def test_a_deep_look_at_a_job_that_is_being_worked_on_finds_nothing(world: World
     assert upkeep.recount("job", 2, mend=False) == []
     assert upkeep.orphans() == {}
     assert upkeep.unwatched() == []
+
+
+def test_what_a_killed_process_had_in_flight_is_freed_with_its_heartbeat(client: Client) -> None:
+    """By the first sweep after its lease, and not before: its calls may still be under way."""
+    walk, database = client.walk, client.walk.quotas._db
+    settings = client.settings
+    lease_ms, period_ms = int(settings.lease_s * 1000), int(settings.heartbeat_s * 1000)
+
+    def beat(incarnation: str) -> None:
+        walk.fleet.beat(Beat(incarnation, "host", 1, 4, (), "gevent", "0", "p"), period_ms, lease_ms)
+
+    def flying_after(ms: int) -> int:
+        database.now_ms = START_MS + ms
+        beat("w2")
+        assert sweep(walk)
+        return walk.quotas.view("q", live=True).in_flight
+
+    database.now_ms = START_MS
+    walk.quotas.register(["q"])
+    for owner, calls in (("w1", 3), ("w2", 1)):
+        beat(owner)
+        asked = Asked(owner, (0,) * calls, 60_000, pacific.pacific_days(START_MS))
+        walk.quotas.draw(["q"], [QuotaLimits(concurrency=4)], asked)
+    flying = [flying_after(ms) for ms in (*range(0, lease_ms + 1, period_ms // 2), lease_ms, lease_ms + 1)]
+    assert flying == [4] * (len(flying) - 1) + [1]
