@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from batchq.core import retry
 from batchq.core.discreet import trace_of
@@ -27,13 +28,7 @@ from batchq.flow.outcome import failure, success
 from batchq.flow.packing import Pack, Part, cut
 from batchq.flow.patience import GaveUp, patiently
 from batchq.flow.permit import Permit, TooLarge, TooLong
-from batchq.flow.process import (
-    ELSEWHERE_MS,
-    SUSPECT_WAIT_MS,
-    SendAgain,
-    is_ours,
-    too_large_for,
-)
+from batchq.flow.process import SUSPECT_WAIT_MS, SendAgain, is_ours, pass_on, too_large_for
 from batchq.flow.settle import (
     Leaving,
     by_message,
@@ -90,10 +85,14 @@ def _process_here(message: PackMessage, walk: Walk, spec: JobSpec, lane: Lane) -
     first = tasks[0]
     spec, lane = first.spec, first.lane  # perhaps another job of this id than the message seemed to name
     operation = walk.packed(lane.operation)
-    if walk.stopping or operation is None or not is_ours(spec, lane, walk):
-        _Run(walk, first).give_back(tasks, 0 if walk.stopping else ELSEWHERE_MS)
+    run = _Run(walk, first)
+    if walk.stopping:
+        run.give_back(tasks, 0)
         return None
-    return _Run(walk, first).run(tasks, operation)
+    if operation is None or not is_ours(spec, lane, walk):
+        pass_on(walk, spec, partial(run.give_back, tasks))
+        return None
+    return run.run(tasks, operation)
 
 
 def _claim(message: PackMessage, walk: Walk, spec: JobSpec, lane: Lane) -> list[Task]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,7 +20,15 @@ from batchq.flow.calls import CutShort
 from batchq.flow.outcome import failure, success
 from batchq.flow.patience import GaveUp, patiently
 from batchq.flow.permit import TooLarge, TooLong
-from batchq.flow.settle import by_message, follow_up, leaving, log_settled, release_request, settle_request
+from batchq.flow.settle import (
+    by_message,
+    follow_up,
+    leaving,
+    log_settled,
+    release_request,
+    send_again,
+    settle_request,
+)
 from batchq.flow.task import Asked, ItemMessage, Task
 from batchq.flow.verdict import HELD_MS, decide
 from batchq.flow.walk import Walk
@@ -31,7 +40,8 @@ log = logging.getLogger("batchq")
 
 SUSPECT_CRASHES = 2  # an item under which so many workers died runs as the only suspect of its process
 SUSPECT_WAIT_MS = 1_000
-ELSEWHERE_MS = 1_000  # until another worker may have taken what this one cannot serve
+PASSED_ON = 0.75  # of what this worker cannot serve goes to the next one at once,
+ELSEWHERE_MS = 1_000  # the rest waits for so long: those who could may be busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +97,7 @@ def _claim(message: ItemMessage, walk: Walk) -> Task | None:
         _give_back(task, walk, 0)
         return None
     if not is_ours(spec, lane, walk):
-        _give_back(task, walk, ELSEWHERE_MS)
+        pass_on(walk, spec, partial(_give_back, task, walk))
         return None
     if begun:
         return task
@@ -100,6 +110,20 @@ def is_ours(spec: JobSpec, lane: Lane, walk: Walk) -> bool:
         return True
     walk.specs.drop(spec.id)  # it may have been pinned anew since this process read it
     return walk.spec_patiently(spec.id).project_of(lane) in (None, walk.project)
+
+
+def pass_on(walk: Walk, spec: JobSpec, give_back: Callable[[int], None]) -> None:
+    """Leave to another worker what this one cannot serve; `give_back` is told the delay in ms.
+
+    Workers that wait for messages are served in turn. The message of an item and that of its wave's end are two: of
+    two idle workers the same one would be sent a lone item again and again, if it only came back by the sweeper.
+    Sent again at once it is the next one's.
+    """
+    if walk.dice.random() >= PASSED_ON:
+        give_back(ELSEWHERE_MS)
+        return
+    give_back(0)
+    send_again(walk, spec)
 
 
 def _pass_gate(task: Task, walk: Walk) -> Task | None:
@@ -194,7 +218,7 @@ def _run(task: Task, walk: Walk) -> SendAgain | None:
         _settle(task, walk, asked, failure(task, walk, asked, decision))
         return None
     if decision is None:  # this process may not read the item's file, another may
-        _give_back(task, walk, ELSEWHERE_MS)
+        pass_on(walk, task.spec, partial(_give_back, task, walk))
         return None
     leave = leaving(task, walk, asked, decision)
     request = release_request(task, walk, asked, leave, by_message=by_message(walk, leave))

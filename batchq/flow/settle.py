@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from batchq.core import latency, retry
@@ -96,10 +98,22 @@ def log_settled(task: Task, walk: Walk, outcome: Outcome, bucket: int | None) ->
 
 def follow_up(walk: Walk, spec: JobSpec, asked_of_us: Consequences) -> None:
     """What a settle asks of its caller. All of it is done again by the sweeper if this process dies now."""
-    try:
+    with _left_to_the_sweeper(spec):
         for shard in asked_of_us.complete:
             walk.outcomes.compact(spec.id, shard)
         if asked_of_us.done or asked_of_us.refill:
             advance(walk, spec.id)
+
+
+def send_again(walk: Walk, spec: JobSpec) -> None:
+    """Have what was given back go out at once, where there is room; the sweeper does it a moment later."""
+    with _left_to_the_sweeper(spec):
+        advance(walk, spec.id)
+
+
+@contextmanager
+def _left_to_the_sweeper(spec: JobSpec) -> Iterator[None]:
+    try:
+        yield
     except BatchqError as exc:
         log.warning("job %s: %s (the sweeper will go on with it)", spec.id, exc)

@@ -18,6 +18,8 @@ from batchq.formats import InputSpec, read
 from batchq.store.database import Database
 from batchq.wiring import Place
 
+LONE = 8  # jobs of one item
+
 
 def test_a_lost_dispatch_message_is_made_up_for_by_the_sweeper(
     fleet: Fleet, client: Client, database: Database
@@ -101,16 +103,22 @@ def test_a_worker_that_may_not_read_a_file_leaves_it_to_one_that_may(
 
 
 def test_a_pinned_job_goes_to_the_workers_of_its_project_alone(
-    fleet: Fleet, client: Client, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet, client: Client, database: Database
 ) -> None:
+    pinned = Submission(project="real")
     with Emulator() as made_up, Emulator() as real:
         for project, emulator in (("made-up", made_up), ("real", real)):
             fleet.extra |= {"BATCHQ_PROJECT": project, "GOOGLE_GEMINI_BASE_URL": emulator.url}
             fleet.start("gevent", 5)
-        eventually(lambda: {beat.project for beat in client.fleet()} == {"made-up", "real"})
-        submission = Submission(project="real")
-        accepted = client.accept(
-            submission, [Item(f"i{n}", {"prompt": f"p{n}"}) for n in range(60)], preflight=False
+        eventually(lambda: {beat.project for beat in client.fleet()} == {"made-up", "real"}, 90)
+        many = client.accept(pinned, [Item(f"i{n}", {"prompt": f"p{n}"}) for n in range(30)], preflight=False)
+        assert client.wait(many.job_id, 120).succeeded == 30
+        sent = 0
+        for n in range(LONE):  # each to two workers that have nothing else to do
+            one = client.accept(pinned, [Item(f"lone{n}", {"prompt": f"lone {n}"})], preflight=False)
+            assert client.wait(one.job_id, 60).succeeded == 1
+            sent += int(database.command("HGET", database.job_keys(one.job_id).job, "ticket"))
+        assert sent <= 4 * LONE, (
+            "what one worker cannot serve goes to the next, not to itself again and again"
         )
-        assert client.wait(accepted.job_id, 60).succeeded == 60
-        assert (made_up.stats()["requests"], real.stats()["answered"]) == (0, 60)
+        assert (made_up.stats()["requests"], real.stats()["answered"]) == (0, 30 + LONE)
