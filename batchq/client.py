@@ -94,7 +94,8 @@ class Client:
 
     @property
     def settings(self) -> Settings:
-        return self._place.settings
+        """Those in force, with what operations of one's own say of themselves. Raises ConfigurationError."""
+        return self.walk.settings
 
     @property
     def embedded(self) -> bool:
@@ -106,8 +107,7 @@ class Client:
         """The parts of this process; a forked child gets its own."""
         with self._lock, whole_before_fork:
             if self._walk is None or self._pid != os.getpid():
-                wiring.load_operations(self.settings)
-                self._walk, self._pid = wiring.build_walk(self.settings, slots=1), os.getpid()
+                self._walk, self._pid = wiring.build_walk(self._place.settings, slots=1), os.getpid()
             return self._walk
 
     @property

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -35,69 +33,16 @@ from pydantic_settings import (
 from batchq.core import redis_url
 from batchq.core.ring import TURN_S
 from batchq.errors import ConfigurationError
+from batchq.sections import Count, OperationSettings, Positive, PriceSettings, QuotaSettings
 
 PREFIX = "BATCHQ_"
 FILE_NAME = "batchq.toml"
 # read elsewhere: by the search for the file, by the embedded server, by the test suite
 OTHER_VARIABLES = frozenset({"BATCHQ_CONFIG", "BATCHQ_DATA_DIR", "BATCHQ_TEST_DATA"})
 
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Price = Annotated[float, Field(ge=0)]
-
 
 class UnknownVariable(UserWarning):
     """A BATCHQ_ variable that names no setting."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class QuotaSettings(_Section):
-    """A fleet-wide limit, whatever the number of workers. None: no limit of this kind."""
-
-    requests_per_minute: Count | None = Field(None, description="requests in any rolling minute")
-    tokens_per_minute: Count | None = Field(None, description="input tokens in any rolling minute")
-    requests_per_day: Count | None = Field(
-        None, description="requests a day, which begins at midnight Pacific time"
-    )
-    concurrency: Count | None = Field(None, description="calls in flight")
-
-
-class OperationSettings(_Section):
-    """How one operation is run."""
-
-    queue: str | None = Field(
-        None, description="queue it is routed to (default: its own name)", pattern=r"^[\w.-]+$"
-    )
-    model: str | None = Field(None, description="model where a job names none (default: the operation's own)")
-    timeout_s: Positive = Field(120, description="overall deadline of one call, an own operation's too")
-    max_attempts: Count = Field(5, description="attempts at an item, rate limits not counted")
-    max_rate_limit_wait_s: Positive = Field(
-        3600,
-        description="waits after an item's own refusals for rate, in all; then it is a dead letter, RATE_LIMITED",
-    )
-
-
-class PriceSettings(_Section):
-    """What a model's calls cost, in place of the built-in table: USD a million tokens."""
-
-    input: Price = Field(description="input tokens")
-    output: Price = Field(0, description="output tokens, thoughts among them")
-    cached_input: Price | None = Field(
-        None, description="input tokens that the model found in its cache (default: as others)"
-    )
-    audio_input: Price | None = Field(None, description="input tokens of recordings (default: as others)")
-    image_output: Price | None = Field(None, description="output tokens of drawn images (default: as others)")
-    long_from: Count | None = Field(
-        None, description="a call whose prompt has more tokens than this is at the `long_` prices, all of it"
-    )
-    long_input: Price | None = Field(None, description="input tokens of such a call (default: `input`)")
-    long_output: Price | None = Field(None, description="output tokens of such a call (default: `output`)")
-    long_cached_input: Price | None = Field(
-        None, description="cached input tokens of such a call (default: `long_input`)"
-    )
 
 
 class Settings(BaseSettings):
@@ -268,18 +213,32 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _numbers_agree(self) -> Settings:
-        if self.lease_s < 3 * self.heartbeat_s:
-            raise ValueError(
-                f"lease_s={self.lease_s:g} must be at least 3 × heartbeat_s={self.heartbeat_s:g}: raise the lease"
-            )
-        longest = max([OperationSettings().timeout_s, *(one.timeout_s for one in self.operations.values())])
-        busy_s = longest + max(self.permit_wait_s, self.message_retry_s, TURN_S)
-        if busy_s >= self.visibility_timeout_s:
-            raise ValueError(
-                f"visibility_timeout_s={self.visibility_timeout_s:g} must be above call deadline + longest wait "
-                f"= {busy_s:g}: raise it, else running items are delivered twice"
-            )
+        if problem := self._disagreement():
+            raise ValueError(problem)
         return self
+
+    def _disagreement(self) -> str | None:
+        if self.lease_s < 3 * self.heartbeat_s:
+            return f"lease_s={self.lease_s:g} must be at least 3 × heartbeat_s={self.heartbeat_s:g}: raise the lease"
+        deadlines = {name: one.timeout_s for name, one in self.operations.items()}
+        longest = max([OperationSettings().timeout_s, *deadlines.values()])
+        busy_s = longest + max(self.permit_wait_s, self.message_retry_s, TURN_S)
+        if busy_s < self.visibility_timeout_s:
+            return None
+        whose = next((f" of operation {name}" for name, one in deadlines.items() if one == longest), "")
+        return (
+            f"visibility_timeout_s={self.visibility_timeout_s:g} must be above call deadline{whose} + longest wait "
+            f"= {busy_s:g}: raise it, else running items are delivered twice"
+        )
+
+    def with_tables(
+        self, operations: dict[str, OperationSettings], queues: dict[str, QuotaSettings]
+    ) -> Settings:
+        """The same with other tables. Raises ConfigurationError where their numbers do not agree with the others."""
+        changed = self.model_copy(update={"operations": operations, "queues": queues})
+        if problem := changed._disagreement():
+            raise ConfigurationError(problem)
+        return changed
 
     def operation(self, name: str) -> OperationSettings:
         """The settings of an operation, defaults where none are set."""

@@ -9,7 +9,8 @@ from typing import get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from batchq.settings import OperationSettings, PriceSettings, QuotaSettings, Settings, variable_of
+from batchq.sections import OperationSettings, PriceSettings, QuotaSettings
+from batchq.settings import Settings, variable_of
 
 HEAD = """\
 # Settings

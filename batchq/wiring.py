@@ -16,6 +16,7 @@ from batchq.dispatch import Dispatcher, make_app
 from batchq.errors import ConfigurationError
 from batchq.flow.walk import Walk
 from batchq.operations import registry
+from batchq.operations.declared import under
 from batchq.providers.base import Provider
 from batchq.settings import Settings
 from batchq.store.collectors import CollectorStore
@@ -78,23 +79,27 @@ def database(settings: Settings) -> Database:
     )
 
 
-def load_operations(settings: Settings) -> list[str]:
-    """Import the user's modules; the names of all operations. Raises ConfigurationError."""
+def load_operations(settings: Settings) -> Settings:
+    """Import the user's modules; the settings in force, with what the operations say of themselves.
+
+    Doing it again changes nothing. Raises ConfigurationError.
+    """
     registry.load_installed()
     registry.load(settings.include)
-    return registry.names()
+    return under(settings, registry.defaults())
 
 
 def worker_queues(settings: Settings) -> list[str]:
     """The Celery queues a worker consumes by default: all but the dead letters'."""
-    queues = [settings.control_queue, *(settings.queue_of(name) for name in load_operations(settings))]
+    settings = load_operations(settings)
+    queues = [settings.control_queue, *(settings.queue_of(name) for name in registry.names())]
     return list(dict.fromkeys(queues))
 
 
 def asking_queues(settings: Settings) -> set[str]:
     """The Celery queues with operations that ask Gemini."""
-    names = load_operations(settings)
-    return {settings.queue_of(name) for name in names if registry.get(name).needs_provider}
+    settings = load_operations(settings)
+    return {settings.queue_of(name) for name in registry.names() if registry.get(name).needs_provider}
 
 
 @cache
@@ -170,7 +175,8 @@ def prices(settings: Settings) -> Prices:
 
 
 def build_walk(settings: Settings, *, slots: int, project: str = "", incarnation: str | None = None) -> Walk:
-    """Everything the steps of the walk need, for one process of `slots` items at once."""
+    """Everything the steps of the walk need, for one process of `slots` items at once. Raises ConfigurationError."""
+    settings = load_operations(settings)
     store = database(settings)
     inputs = InputStore(store)
     registry.use(provider)

@@ -19,6 +19,7 @@ from batchq.errors import BatchqError
 from batchq.flow.heal import sweep
 from batchq.flow.uploads import tidy
 from batchq.flow.walk import Walk
+from batchq.operations import registry
 from batchq.settings import Settings
 from batchq.store.fleet import Beat
 from workers.consumer import drops
@@ -59,6 +60,7 @@ class Life:
             started_ms=int(time.time() * 1000),
             warnings=tuple(warnings),
             limits=settings.limits_shown(),
+            operations={name: self.walk.queue(name) for name in registry.own()},
         )
 
     def start(self, *, beats: bool = True, sweeps: bool = True) -> None:

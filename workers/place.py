@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 from batchq import wiring
 from batchq.errors import BatchqError
@@ -13,7 +14,8 @@ from batchq.wiring import Place
 def _find() -> tuple[Place, list[str]]:
     try:
         found = wiring.locate(load(), start=False)
-        return found, wiring.worker_queues(found.settings)
+        settings = wiring.load_operations(found.settings)
+        return replace(found, settings=settings), wiring.worker_queues(settings)
     except BatchqError as exc:
         if "celery.bin.celery" not in sys.modules:
             raise

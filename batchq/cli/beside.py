@@ -114,7 +114,8 @@ def tell_of_others(client: Client, job_id: str, queues: list[str], project: str 
         except NotFound:
             continue  # deleted meanwhile
         others += record.id != job_id and any(
-            client.settings.queue_of(lane.operation) in queues and spec.project_of(lane) in (None, project)
+            f"{client.settings.namespace}.{client.walk.queue(lane.operation)}" in queues
+            and spec.project_of(lane) in (None, project)
             for lane in spec.lanes
         )
     if others:

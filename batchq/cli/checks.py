@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Effective", "Finding", "Verdict", "effective", "fail", "ok", "warn"]
 
 BROKER_S = 5
+DECLARED = "@operation"
 URL_SETTINGS = frozenset({"redis_url", "broker_url", "result_backend"})
 
 
@@ -29,22 +30,26 @@ class Effective:
 
     name: str
     value: Any  # plain JSON
-    origin: str  # "default", "BATCHQ_…" or the path of the file
+    origin: (
+        str  # "default", "BATCHQ_…", the path of the file; what operations say of themselves: "@operation"
+    )
 
 
-def effective(settings: Settings) -> list[Effective]:
-    """All settings, in the order of docs/settings.md."""
+def effective(given: Settings, in_force: Settings) -> list[Effective]:
+    """All settings, in the order of docs/settings.md. `in_force`: with what operations say of themselves."""
     from batchq.settings import config_file, variable_of
 
     path = config_file()
     in_file = tomllib.loads(path.read_text()) if path is not None else {}
     found = []
-    for name, value in settings.model_dump(mode="json").items():
+    for name, value in in_force.model_dump(mode="json").items():
         variable = variable_of((name,))
         if os.environ.get(variable) or any(key.startswith(f"{variable}__") for key in os.environ):
             origin = variable
         else:
             origin = str(path) if name in in_file else "default"
+        if getattr(in_force, name) != getattr(given, name):
+            origin = DECLARED if origin == "default" else f"{origin}, {DECLARED}"
         shown = masked(value) if name in URL_SETTINGS and isinstance(value, str) else value
         found.append(Effective(name, shown, origin))
     return found

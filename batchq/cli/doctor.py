@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 @json_option
 def doctor_command(ask: bool, deep: bool, repair: bool, as_json: bool) -> int:
     """Show the effective settings and check each connection; exit code 1 if a check fails."""
+    from batchq import wiring
     from batchq.cli import ending, opening, say
     from batchq.cli.checks import Verdict, effective
 
     if repair and not deep:
         raise click.UsageError("--repair goes with --deep")
     settings = opening.settings()
-    values = effective(settings)
+    values = effective(settings, wiring.load_operations(settings))
     findings = list(_findings(settings, ask, deep, repair))
     failed = any(finding.verdict is Verdict.FAIL for finding in findings)
     if as_json:

@@ -158,7 +158,7 @@ def _job(
         return _go_on(client, request.resume, request.asked.max_cost)
     assert reading is not None
     assert request.source is not None
-    mode = files_mode(request.asked, reading, found.settings, client.fleet(), own_workers=workers > 0)
+    mode = files_mode(request.asked, reading, client.settings, client.fleet(), own_workers=workers > 0)
     digest = request.asked.digest(request.source)
     folder = reading.folder
     former = None if request.new else _unfinished(request, client, digest)

@@ -19,10 +19,13 @@ NOTHING_LEARNT = QuotaLimits()
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """`max_attempts` counts errors other than rate limits; `max_limited_ms` the waits after rate limits."""
+    """`max_attempts` counts errors other than rate limits; `max_limited_ms` the waits after rate limits. `backoff_ms` is
+    what doubles with each attempt, up to `backoff_max_ms`."""
 
     max_attempts: int
     max_limited_ms: int
+    backoff_ms: int = BASE_MS
+    backoff_max_ms: int = CAP_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +100,12 @@ def decide(
     if attempts >= policy.max_attempts:
         message = f"{error.message} (attempt {attempts} of {policy.max_attempts})"
         return GiveUp(ItemState.DEAD_LETTER, error.kind, message)
-    return Again(backoff_ms(attempts, dice))
+    return Again(backoff_ms(attempts, dice, policy.backoff_ms, policy.backoff_max_ms))
 
 
-def backoff_ms(attempts: int, dice: float) -> int:
-    """Exponential with full jitter: anywhere up to 2^n seconds."""
-    return int(dice * min(CAP_MS, BASE_MS * 2 ** min(attempts, 20)))
+def backoff_ms(attempts: int, dice: float, base_ms: int = BASE_MS, most_ms: int = CAP_MS) -> int:
+    """Exponential with full jitter: anywhere up to `base_ms` × 2^n."""
+    return int(dice * min(most_ms, base_ms * 2 ** min(attempts, 20)))
 
 
 def refusal(error: Throttled, limited: int, now_ms: int, dice: float) -> Limited:

@@ -48,7 +48,7 @@ def waits_ms(walk: Walk, spec: JobSpec) -> int:
 
 
 def _fill(walk: Walk, spec: JobSpec, lane: Lane) -> None:
-    queue = walk.settings.operation(lane.operation).queue or lane.operation
+    queue = walk.queue(lane.operation)
     passage = walk.gates.of(spec, lane, walk.project_of(queue))
     if hold_of(passage)[0]:
         walk.fleet.leave_queue(passage.shared or queue, spec.id, lane.number)
@@ -64,7 +64,7 @@ def _fill(walk: Walk, spec: JobSpec, lane: Lane) -> None:
         if not take.positions:
             return
         walk.dispatcher.send_wave(
-            spec.id, lane.number, walk.settings.queue_of(lane.operation), take.positions, take.ticket, pack
+            spec.id, lane.number, f"{walk.settings.namespace}.{queue}", take.positions, take.ticket, pack
         )
         if len(take.positions) < wave:
             return

@@ -157,7 +157,7 @@ def another_may_read(task: Task, walk: Walk) -> bool:
     item = item_of(task, walk)
     raw = item.input.get("file")
     path = raw.get("path") if isinstance(raw, dict) else None
-    queue = walk.settings.operation(task.lane.operation).queue or task.lane.operation
+    queue = walk.queue(task.lane.operation)
     alive = patiently(lambda: walk.fleet.alive(int(walk.settings.lease_s * 1000)), walk.stop.is_set)
     return path is not None and any(
         queue in beat.queues and files.is_under_any(str(path), beat.file_roots) for beat in alive

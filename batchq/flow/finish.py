@@ -9,7 +9,7 @@ import threading
 from batchq.core.lifecycle import JobState
 from batchq.core.wording import count
 from batchq.errors import BatchqError
-from batchq.flow.gates import job_quota
+from batchq.flow.gates import job_quota, queue_quota
 from batchq.flow.letters import feed
 from batchq.flow.publish import Fence, Fenced, publish
 from batchq.flow.walk import Walk
@@ -99,6 +99,8 @@ def leave(walk: Walk, spec: JobSpec) -> None:
 
 def leave_queues(walk: Walk, spec: JobSpec) -> None:
     for lane in spec.lanes:
-        queue = walk.settings.operation(lane.operation).queue or lane.operation
+        queue = walk.queue(lane.operation)
         passage = walk.gates.of(spec, lane, walk.project_of(queue))
-        walk.fleet.leave_queue(passage.shared or queue, spec.id, lane.number)
+        # a worker that does not know the operation, and so not that its queue has a limit, joined by the queue's name
+        for shared in {passage.shared or queue, queue_quota(queue), queue}:
+            walk.fleet.leave_queue(shared, spec.id, lane.number)

@@ -52,7 +52,7 @@ def allowed_per_hour(walk: Walk, spec: JobSpec, lanes: list[tuple[Lane, Passage]
         if rpm is None:
             return 0
         member, weight = f"{spec.id}:{lane.number}", window.weight_of(spec.priority)
-        weights = {member: weight, **walk.weights_of(passage.shared or lane.operation)}
+        weights = {member: weight, **walk.weights_of(passage.shared or walk.queue(lane.operation))}
         shared_rpm = passage.shared_rpm()
         part = weights[member] / sum(weights.values())
         allowed += min(rpm, shared_rpm * part) if shared_rpm is not None else rpm
@@ -125,7 +125,7 @@ def binding(walk: Walk, job_id: str) -> tuple[str, int] | None:
 
 
 def _passage(walk: Walk, spec: JobSpec, lane: Lane) -> Passage:
-    queue = walk.settings.operation(lane.operation).queue or lane.operation
+    queue = walk.queue(lane.operation)
     return walk.gates.of(spec, lane, walk.project_of(queue))
 
 

@@ -18,7 +18,8 @@ from batchq.flow.holds import Holds
 from batchq.flow.permit import Permit, TooLarge, TooLong
 from batchq.operations.base import Call
 from batchq.operations.media import media_type, tokens_of
-from batchq.settings import QuotaSettings, Settings
+from batchq.sections import QuotaSettings
+from batchq.settings import Settings
 from batchq.store.job_record import JobSpec, Lane
 from batchq.store.quotas import QuotaStore, QuotaView
 
@@ -162,11 +163,12 @@ class Gates:
         *,
         project: str,
         slots: int,
+        queue: Callable[[str], str],
         workers: Callable[[], int],
         stopping: Callable[[], bool],
     ) -> None:
         self._settings, self._store, self._owner, self._project = settings, store, owner, project
-        self._workers, self._stopping = workers, stopping
+        self._queue, self._workers, self._stopping = queue, workers, stopping
         self.holds = Holds(store, slots)
         self._gates: dict[tuple[str, ...], Gate] = {}
         self._experience: dict[tuple[str, str | None], Experience] = {}
@@ -201,7 +203,7 @@ class Gates:
         own = job_limits(spec)
         if not own.unlimited:
             chain[job_quota(spec.id)] = own
-        queue = self._settings.operation(lane.operation).queue or lane.operation
+        queue = self._queue(lane.operation)
         if queue in self._settings.queues:
             chain[queue_quota(queue)] = limits_of(self._settings.queues[queue])
         if lane.model is not None:

@@ -72,7 +72,7 @@ def recall(walk: Walk) -> None:
             spec = walk.spec(record.id)
         except (NotFound, NewerData):
             continue  # deleted meanwhile
-        queues = {walk.settings.operation(lane.operation).queue or lane.operation for lane in spec.lanes}
+        queues = {walk.queue(lane.operation) for lane in spec.lanes}
         if not queues & served:
             _heal(walk, spec, this, undelivered_ms=AT_ONCE)
 

@@ -132,7 +132,7 @@ class _Reader:
 
     def _kind(self, lane: Lane) -> _Kind:
         walk = self.walk
-        queue = walk.settings.operation(lane.operation).queue or lane.operation
+        queue = walk.queue(lane.operation)
         passage = walk.gates.of(_spec(self.submission, lane), lane, walk.project_of(queue))
         before = _earlier(walk, lane)
         requests = sum(record.requests for record in before)
@@ -188,7 +188,7 @@ def _time(
         for quota, limits, view in zip(passage.quotas, passage.limits(), passage.views(), strict=True):
             load = loads.setdefault(quota, _Load(limits, view.used_today))
             load.requests, load.tokens = load.requests + kind.items, load.tokens + kind.input_tokens
-        queue = walk.settings.operation(kind.lane.operation).queue or kind.lane.operation
+        queue = walk.queue(kind.lane.operation)
         slots = min(walk.slots_of(queue), submission.concurrency or 1 << 30)
         if slots and kind.answer_s is not None:
             found.append((_calls(walk, kind) * kind.answer_s / slots, None, None))

@@ -32,5 +32,5 @@ def unserved_queues(walk: Walk, job_id: str) -> list[str]:
     alive = walk.fleet.alive(int(settings.lease_s * 1000))
     consumed = {f"{settings.namespace}.{queue}" for beat in alive for queue in beat.queues}
     needed = [settings.control_queue]
-    needed += [settings.queue_of(lane.operation) for lane in walk.spec(job_id).lanes]
+    needed += [f"{settings.namespace}.{walk.queue(lane.operation)}" for lane in walk.spec(job_id).lanes]
     return [queue for queue in dict.fromkeys(needed) if queue not in consumed]

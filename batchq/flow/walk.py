@@ -125,6 +125,7 @@ class Walk:
             self.incarnation,
             project=self.project,
             slots=self.slots,
+            queue=self.queue,
             workers=self.processes,
             stopping=self.stop.is_set,
         )
@@ -164,7 +165,12 @@ class Walk:
 
     def policy(self, operation: str) -> RetryPolicy:
         limits = self.settings.operation(operation)
-        return RetryPolicy(limits.max_attempts, int(limits.max_rate_limit_wait_s * 1000))
+        return RetryPolicy(
+            limits.max_attempts,
+            int(limits.max_rate_limit_wait_s * 1000),
+            int(limits.backoff_s * 1000),
+            int(limits.backoff_max_s * 1000),
+        )
 
     def packed(self, operation: str) -> PackedOperation | None:
         """The operation, where its items go in packs; None: they do not, or this process does not know it."""
@@ -173,6 +179,23 @@ class Walk:
         except ConfigurationError:
             return None
         return found if isinstance(found, PackedOperation) else None
+
+    def queue(self, operation: str) -> str:
+        """The queue of an operation, without the namespace. Of one that this process does not know, live workers say
+        which it is: its place may be named where it is defined."""
+        told = self.settings.operation(operation).queue
+        if told is None and not self._knows(operation):
+            told = next(
+                (beat.operations[operation] for beat in self._fleet() if operation in beat.operations), None
+            )
+        return told or operation
+
+    def _knows(self, operation: str) -> bool:
+        try:
+            self.operation(operation)
+        except ConfigurationError:
+            return False
+        return True
 
     def pack_places(self, model: str | None) -> threading.Semaphore:
         """Places for packs of a model in this process: one that waits for its quota keeps no other's from theirs."""
@@ -192,12 +215,15 @@ class Walk:
         )
 
     def processes(self) -> int:
-        """Live processes that run items: those that a quota is divided among. While Redis is away, as last seen."""
+        """Live processes that run items: those that a quota is divided among."""
+        return sum(beat.slots > 0 for beat in self._fleet())
+
+    def _fleet(self) -> tuple[Beat, ...]:
+        """While Redis is away, as last seen."""
         try:
-            seen = self._fleet_view.get()
+            return self._fleet_view.get()
         except StoreUnavailable:
-            seen = self._fleet_view.last or ()
-        return sum(beat.slots > 0 for beat in seen)
+            return self._fleet_view.last or ()
 
     def project_of(self, queue: str) -> str:
         """Whose quota the calls of a queue count against: this process's, else that of who consumes it."""

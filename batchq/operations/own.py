@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, get_type_hints
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from batchq.core.records import Answer, Json
-from batchq.errors import ConfigurationError, ProviderError, Rejected, Unavailable
+from batchq.errors import ConfigurationError, ProviderError, Rejected, Unavailable, Unsendable
 from batchq.operations.base import Blob, Call
+from batchq.operations.typed import Misfit, types_of
 
 Function = Callable[..., Any]
 Check = Callable[[Mapping[str, Any]], str | None]
+Errors = type[Exception] | Collection[type[Exception]]
 
 # A bug or a bad input: another attempt would end alike. Everything else may pass.
 FOR_GOOD = (ValueError, TypeError, LookupError, AssertionError, NotImplementedError)
@@ -20,34 +22,47 @@ LONGEST = 500  # characters of an exception's text that are kept
 
 
 class Own:
-    """Runs a function on each item. Where its input or output is annotated as a Pydantic model, that is what it gets
-    and gives; inputs are checked when they are submitted.
+    """Runs a function on each item. Where its input or output is annotated with a type (a Pydantic model, a dataclass,
+    a TypedDict), that is what it gets and gives; inputs are checked when they are submitted, and again before the call.
 
-    ProviderErrors that it raises keep their meaning; ValueError, TypeError, LookupError, AssertionError and
-    NotImplementedError fail the item; OSError (TimeoutError, ConnectionError) and all others are tried again.
+    ProviderErrors that it raises keep their meaning. Of all others the nearest class that is named decides: those of
+    `retry_on` are tried again; those of `fail_on`, ValueError, TypeError, LookupError, AssertionError and
+    NotImplementedError fail the item; OSError (TimeoutError, ConnectionError) and whatever is left are tried again.
     """
 
     def __init__(
-        self, name: str, function: Function, *, model: str | None, needs_provider: bool, check: Check | None
+        self,
+        name: str,
+        function: Function,
+        *,
+        model: str | None,
+        needs_provider: bool,
+        check: Check | None,
+        retry_on: Errors,
+        fail_on: Errors,
     ) -> None:
+        """Raises ConfigurationError for what cannot be run."""
         self.name = name
         self.default_model = model
-        takes, gives = _models(function)
-        self._input = takes
-        self.default_schema: Mapping[str, Any] | None = gives.model_json_schema() if gives else None
+        self.where = where_of(function)
+        self._takes_call = _takes_call(function, self.where)
+        self._takes, self._gives = types_of(function, self.where)
+        self.default_schema: Mapping[str, Any] | None = self._gives.schema if self._gives else None
         self.needs_provider = needs_provider
-        self.where = f"{function.__module__}.{getattr(function, '__qualname__', function)}"
         self._function = function
         self._check = check
-        self._takes_call = _takes_call(function, self.where)
+        self._retry_on, self._fail_on = _errors(self.where, retry_on, fail_on)
 
     def check(
         self,
         input: Mapping[str, Any],
         model: str | None,  # noqa: ARG002
     ) -> str | None:
-        if self._input is not None and (problem := _misfit(self._input, input)) is not None:
-            return problem
+        if self._takes is not None:
+            try:
+                self._takes.take(input)
+            except Misfit as exc:
+                return str(exc)
         return self._check(input) if self._check else None
 
     def check_file(self, blob: Blob) -> str | None:  # noqa: ARG002
@@ -64,21 +79,39 @@ class Own:
 
     def run(self, call: Call) -> Answer:
         try:
-            given = self._input.model_validate(call.input) if self._input else call.input
+            # the worker's function may be another than the submitter's was
+            given = self._takes.take(call.input) if self._takes else call.input
+        except Misfit as exc:
+            raise Unsendable(str(exc), kind="INVALID_INPUT") from None
+        try:
             value = self._function(given, call) if self._takes_call else self._function(given)
         except ProviderError:
             raise
-        except FOR_GOOD as exc:
-            raise Rejected(_said(exc), kind=type(exc).__name__) from exc
         except SystemExit as exc:  # sys.exit() in the user's code must not end the worker
             raise Rejected(f"the operation called sys.exit({exc.code})", kind="SystemExit") from exc
         except Exception as exc:
-            raise Unavailable(_said(exc), kind=type(exc).__name__) from exc
+            kind = Rejected if self._is_for_good(exc) else Unavailable
+            raise kind(_said(exc), kind=type(exc).__name__) from exc
         return value if isinstance(value, Answer) else self._answer(value, call)
 
+    def _is_for_good(self, error: Exception) -> bool:
+        for kind in type(error).__mro__:
+            if kind in self._retry_on:
+                return False
+            if kind in self._fail_on or kind in FOR_GOOD:
+                return True
+        return False
+
     def _answer(self, value: Any, call: Call) -> Answer:
-        if hasattr(value, "model_dump"):
-            value = value.model_dump(mode="json")
+        try:
+            if self._gives is not None:
+                value = self._gives.give(value)
+            elif hasattr(value, "model_dump"):
+                value = value.model_dump(mode="json")
+        except Misfit as exc:
+            raise Rejected(
+                f"operation {self.name} returned what is not of its type: {exc}", kind="SCHEMA_MISMATCH"
+            ) from None
         try:
             text = json.dumps(value, ensure_ascii=False, allow_nan=False)
             text.encode()
@@ -88,7 +121,7 @@ class Own:
                 kind="NOT_JSON",
             ) from exc
         data: Json = json.loads(text)  # as readers will see it: tuples are lists, keys are texts
-        if call.schema is not None:
+        if call.schema is not None and call.schema != self.default_schema:
             from batchq.operations.schemas import misfit
 
             if problem := misfit(data, call.schema):
@@ -98,26 +131,26 @@ class Own:
         )
 
 
-def _models(function: Function) -> tuple[Any, Any]:
-    """The Pydantic models that the function's input and output are annotated with; None where they are not."""
-    try:
-        hints = get_type_hints(function)
-        names = list(inspect.signature(function).parameters)
-    except Exception:  # annotations may be anything
-        return None, None
-    first = hints.get(names[0]) if names else None
-    return tuple(one if hasattr(one, "model_validate") else None for one in (first, hints.get("return")))  # type: ignore[return-value]
+def where_of(function: Function) -> str:
+    return f"{function.__module__}.{getattr(function, '__qualname__', function)}"
 
 
-def _misfit(model: Any, input: Mapping[str, Any]) -> str | None:
-    """The first thing that makes an input none of the model's, by field."""
-    try:
-        model.model_validate(input)
-    except ValueError as exc:
-        first = exc.errors(include_url=False)[0]  # type: ignore[attr-defined]
-        where = ".".join(str(step) for step in first["loc"])
-        return f"{where}: {first['msg']}" if where else str(first["msg"])
-    return None
+def _errors(where: str, retry_on: Errors, fail_on: Errors) -> tuple[frozenset[type[Exception]], ...]:
+    """Raises ConfigurationError for what is no class of errors, or would be both."""
+    kinds = []
+    for name, given in (("retry_on", retry_on), ("fail_on", fail_on)):
+        classes = given if isinstance(given, Collection) else (given,)
+        if not all(isinstance(one, type) and issubclass(one, Exception) for one in classes):
+            raise ConfigurationError(
+                f"operation {where}: {name}={given!r} names no error classes: give some, as (TimeoutError, KeyError)"
+            )
+        kinds.append(frozenset(classes))
+    if both := kinds[0] & kinds[1]:
+        named = ", ".join(sorted(one.__name__ for one in both))
+        raise ConfigurationError(
+            f"operation {where}: {named} cannot be in retry_on and fail_on: name it in one of them"
+        )
+    return tuple(kinds)
 
 
 def _takes_call(function: Function, where: str) -> bool:

@@ -14,11 +14,12 @@ import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 from batchq.errors import ConfigurationError
 from batchq.operations.base import Operation
-from batchq.operations.own import Check, Function, Own
+from batchq.operations.declared import Declared, Defaults, declared
+from batchq.operations.own import Check, Errors, Function, Own, where_of
 from batchq.providers.base import Provider
 
 BUILT_IN = ("embed", "extract", "generate", "image", "review")
@@ -29,6 +30,7 @@ RESERVED = frozenset({"control", "dead_letter"})  # the names of batchq's own qu
 F = TypeVar("F", bound=Function)
 
 _own: dict[str, Own] = {}
+_defaults: dict[str, Declared] = {}  # of those that say something
 _built: dict[str, Operation] = {}
 _provider: Callable[[], Provider] | None = None
 
@@ -36,6 +38,16 @@ _provider: Callable[[], Provider] | None = None
 def names() -> list[str]:
     """All operations this process knows, sorted."""
     return sorted([*BUILT_IN, *_own])
+
+
+def own() -> list[str]:
+    """Those of the user's, sorted."""
+    return sorted(_own)
+
+
+def defaults() -> dict[str, Declared]:
+    """What the user's operations say of themselves, by name; those that say nothing are left out."""
+    return dict(_defaults)
 
 
 def get(name: str) -> Operation:
@@ -94,24 +106,42 @@ def operation(
     model: str | None = None,
     needs_provider: bool = False,
     check: Check | None = None,
+    retry_on: Errors = (),
+    fail_on: Errors = (),
+    **defaults: Unpack[Defaults],
 ) -> Callable[[F], F]:
     """Make a plain function an operation: `f(input)` or `f(input, call)`, returning a JSON value or an Answer.
 
     `model` is its default one, for functions that ask a model themselves (None: it takes none, and no
     quota of one); `check(input)` says what is wrong with an input before it is stored, or None. What it
-    raises decides on a retry, see batchq/operations/own.py. Raises ConfigurationError.
+    raises decides on a retry, where `retry_on` and `fail_on` say no other, see batchq/operations/own.py.
+
+    queue, rpm, tpm, rpd, concurrency, max_attempts, timeout_s, backoff_s, backoff_max_s and max_rate_limit_wait_s are
+    its defaults, where `[operations.NAME]` and `[queues.QUEUE]` set nothing. Raises ConfigurationError.
     """
 
     def register(function: F) -> F:
         _refuse_name(name, function)
-        _own[name] = Own(name, function, model=model, needs_provider=needs_provider, check=check)
+        said = declared(where_of(function), defaults, RESERVED)
+        _own[name] = Own(
+            name,
+            function,
+            model=model,
+            needs_provider=needs_provider,
+            check=check,
+            retry_on=retry_on,
+            fail_on=fail_on,
+        )
+        _defaults.pop(name, None)
+        if said is not None:
+            _defaults[name] = said
         return function
 
     return register
 
 
 def _refuse_name(name: str, function: Function) -> None:
-    where = f"{function.__module__}.{getattr(function, '__qualname__', function)}"
+    where = where_of(function)
     if name in BUILT_IN or name in RESERVED:
         raise ConfigurationError(f"operation {name!r} of {where} has a name of batchq's own: choose another")
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):

@@ -32,6 +32,7 @@ class Beat:
     started_ms: int = 0
     warnings: tuple[str, ...] = ()  # of its start: it works, but not as it should
     limits: Mapping[str, str] = field(default_factory=dict)  # of quotas and queues, as its settings have them
+    operations: Mapping[str, str] = field(default_factory=dict)  # of the user's own that it knows -> queue
 
     def body(self) -> str:
         return json.dumps(
@@ -49,6 +50,7 @@ class Beat:
                 "started_ms": self.started_ms,
                 "warnings": self.warnings,
                 "limits": self.limits,
+                "operations": self.operations,
             },
             separators=(",", ":"),
         )
@@ -165,4 +167,5 @@ def _beat(incarnation: str, raw: str) -> Beat:
         started_ms=fields["started_ms"],
         warnings=tuple(fields.get("warnings", ())),  # nor this
         limits=fields.get("limits", {}),  # nor this
+        operations=fields.get("operations", {}),  # nor this
     )

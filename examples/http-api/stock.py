@@ -1,6 +1,7 @@
 """An operation of one's own over an HTTP API: each order is checked against a shop's stock.
 
-Input and output are Pydantic models: a bad order fails when it is submitted, and the output's fields are columns.
+Input and output are Pydantic models: a bad order fails when it is submitted, and the output's fields are columns. How
+fast the shop may be asked, and how often again, stands with the function; batchq.toml can say otherwise.
 """
 
 import json
@@ -27,7 +28,7 @@ class Delivery(BaseModel):
     price: float
 
 
-@operation("stock")
+@operation("stock", rpm=600, concurrency=20, timeout_s=15, max_attempts=4, backoff_s=0.5)
 def stock(order: Order) -> Delivery:
     try:
         with urlopen(f"{API}/stock/{order.sku}", timeout=10) as answer:

@@ -92,7 +92,8 @@ def run(
 ) -> object:
     for name, value in surroundings.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(registry, "_own", {})  # nothing of the examples is left to other tests
+    for known in ("_own", "_defaults"):  # nothing of the examples is left to other tests
+        monkeypatch.setattr(registry, known, {})
     monkeypatch.delitem(sys.modules, "stock", raising=False)
     monkeypatch.syspath_prepend(str(HTTP_API))
     (tmp_path / "examples").symlink_to(EXAMPLES)
@@ -185,7 +186,7 @@ def test_reviews_become_rows_of_a_table_also_when_run_again(run) -> None:  # typ
         assert all(row[1] in ("good", "mixed", "bad") and 1 <= row[2] <= 5 for row in found)
 
 
-def test_an_http_api_is_asked_for_each_order(run) -> None:  # type: ignore[no-untyped-def]
+def test_an_http_api_is_asked_for_each_order(run, capsys) -> None:  # type: ignore[no-untyped-def]
     code, said = run("http-api")
     assert code == 3, said
     assert "quantity: Input should be greater than 0 (INVALID_INPUT)" in said
@@ -202,6 +203,11 @@ def test_an_http_api_is_asked_for_each_order(run) -> None:  # type: ignore[no-un
     }
     assert "NOT_FOUND: no such article: hat-05" in found["o-6"]["error"]
     assert (found["o-1"]["attempts"], found["o-4"]["attempts"]) == ("1", "2"), "a wait for rate is no attempt"
+    capsys.readouterr()
+    assert main(["quotas", "--json"]) == 0
+    quotas = {one["name"]: one for one in map(json.loads, capsys.readouterr().out.splitlines())}
+    limits = quotas["queue:stock"]["limits"]
+    assert (limits["requests_per_minute"], limits["concurrency"]) == (600, 20), "as the function says"
 
 
 def test_every_example_is_run_here_or_beside_its_own_tests() -> None:

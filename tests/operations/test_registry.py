@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import pytest
 from pydantic import BaseModel, PositiveInt
+from typing_extensions import TypedDict
 
+from batchq import wiring
 from batchq.core.records import Answer, Usage
-from batchq.errors import ConfigurationError, Fatal, ProviderError, Rejected, Throttled, Unavailable
+from batchq.errors import (
+    ConfigurationError,
+    Fatal,
+    ProviderError,
+    Rejected,
+    Throttled,
+    Unavailable,
+    Unsendable,
+)
 from batchq.operations import registry
 from batchq.operations.base import Call
+from batchq.settings import Settings
 
 
 class Order(BaseModel):
@@ -27,6 +40,7 @@ class Delivery(BaseModel):
 @pytest.fixture(autouse=True)
 def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(registry, "_own", {})
+    monkeypatch.setattr(registry, "_defaults", {})
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
@@ -259,6 +273,64 @@ def test_an_operation_may_take_and_give_pydantic_models() -> None:
     assert registry.get("untyped").run(Call("id", {"a": 1}, None)).data == {"a": 1}
 
 
+@dataclass
+class Crate:
+    weight: int
+    marks: list[str] = field(default_factory=list)
+
+
+class Label(TypedDict):
+    text: str
+    printed: NotRequired[date]
+
+
+def test_dataclasses_and_typed_dicts_are_types_too() -> None:
+    @registry.operation("label")
+    def label(crate: Crate) -> Label:
+        return {"text": f"{crate.weight} kg {crate.marks}", "printed": date(2026, 11, 21)}
+
+    one = registry.get("label")
+    assert one.check({"weight": 2, "marks": ["fragile"]}, None) is None
+    assert one.check({"weight": "x", "marks": [1]}, None) == (
+        "weight: Input should be a valid integer, unable to parse string as an integer; "
+        "marks.0: Input should be a valid string"
+    )
+    assert run("label", {"weight": 2}).data == {"text": "2 kg []", "printed": "2026-11-21"}
+    assert one.default_schema is not None
+    assert set(one.default_schema["properties"]) == {"text", "printed"}
+
+
+def test_an_input_is_looked_at_again_before_the_call_and_is_no_attempt() -> None:
+    @registry.operation("label")
+    def label(crate: Crate) -> None:
+        raise AssertionError("not to be called")
+
+    with pytest.raises(Unsendable, match="weight: Field required") as caught:
+        run("label", {})
+    assert caught.value.kind == "INVALID_INPUT"
+
+
+def test_an_output_that_is_not_of_its_type_is_refused_by_field() -> None:
+    @registry.operation("label")
+    def label(input: Any) -> Label:
+        return {"text": 7}  # type: ignore[typeddict-item]
+
+    with pytest.raises(
+        Rejected, match="operation label returned what is not of its type: text: Input"
+    ) as caught:
+        run("label")
+    assert caught.value.kind == "SCHEMA_MISMATCH"
+
+
+@pytest.mark.parametrize("kind", [str, int, list[str], bytes])
+def test_a_type_that_no_input_can_have_is_refused_when_it_is_named(kind: Any) -> None:
+    def whole(input: Any) -> None: ...
+
+    whole.__annotations__["input"] = kind
+    with pytest.raises(ConfigurationError, match="an item's input is an object: annotate a Pydantic model"):
+        registry.operation("whole")(whole)
+
+
 def installed(folder: Path, code: str) -> None:
     """A package as pip leaves it."""
     (folder / "own_installed.py").write_text(code)
@@ -271,12 +343,16 @@ def installed(folder: Path, code: str) -> None:
 def test_an_installed_package_brings_operations_by_its_entry_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = "from batchq import operation\n@operation('loud')\ndef loud(input):\n    return input['prompt'].upper()\n"
+    code = (
+        "from batchq import operation\n@operation('loud', queue='hall', rpm=7)\n"
+        "def loud(input):\n    return input['prompt'].upper()\n"
+    )
     installed(tmp_path, code)
     monkeypatch.syspath_prepend(str(tmp_path))
     registry.load_installed.cache_clear()
-    registry.load_installed()
+    assert "batchq.hall" in wiring.worker_queues(Settings())
     assert run("loud", {"prompt": "hey"}).data == "HEY"
+    assert wiring.load_operations(Settings()).queues["hall"].requests_per_minute == 7
     registry.load_installed.cache_clear()
 
 
