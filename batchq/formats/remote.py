@@ -10,6 +10,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from batchq.errors import InputError
 from batchq.formats.addresses import masked
+from batchq.formats.loop import ready
 from batchq.formats.words import shown
 
 _BUFFER = 2**20
@@ -169,7 +170,8 @@ def _driver(exc: ImportError) -> str:
 
 
 def _fsspec() -> Any:
-    import fsspec
+    import fsspec.asyn
     import fsspec.core
 
+    ready(fsspec.asyn)
     return fsspec

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -143,6 +145,30 @@ def test_a_list_of_the_web_is_streamed(web: str) -> None:
 def test_a_list_that_breaks_off_is_told(web: str) -> None:
     with pytest.raises(InputError, match="could not be read to its end"):
         list(read(InputSpec(f"{web}/broken.csv")))
+
+
+IN_GREENLETS = """
+from gevent import monkey
+monkey.patch_all()
+import sys
+from itertools import islice
+import gevent
+from batchq.formats import InputSpec, read
+
+def count():
+    with read(InputSpec(sys.argv[1])) as reading:
+        return sum(1 for _ in islice(reading, 20))
+
+print(count(), [reader.get() for reader in [gevent.spawn(count) for _ in range(4)]])
+"""
+
+
+def test_greenlets_use_asynchronous_drivers_at_once(web: str) -> None:
+    """As workers do: they run on gevent."""
+    done = subprocess.run(
+        [sys.executable, "-c", IN_GREENLETS, f"{web}/a.csv"], capture_output=True, text=True, timeout=100
+    )
+    assert done.stdout == "20 [20, 20, 20, 20]\n", done.stderr
 
 
 def test_results_appear_whole_where_there_was_another_file(memory: MemoryFileSystem) -> None:
