@@ -233,9 +233,9 @@ def _tell_job(request: RunRequest, client: Client, accepted: Accepted, reading: 
         f"job {record.id}: going on with it, {record.settled:,} of {count(record.total, 'item')} settled "
         "(--new begins another one)"
     )
-    for name in ("rpm", "concurrency", "priority", "deadline"):
+    for name in ("rpm", "tpm", "concurrency", "priority"):
         wanted = getattr(request.asked, name)
-        if wanted is not None and wanted != getattr(record, name) and name != "deadline":
+        if wanted is not None and wanted != getattr(record, name):
             say.note(f"its {name} stays {getattr(record, name) or 'without limit'}: --new for another one")
     max_cost = request.asked.max_cost
     if max_cost == record.max_cost:
@@ -305,7 +305,7 @@ def _to_the_end(
         if request.as_json:
             say.document({**record.to_json(), "results": None})
         return exit_code(record)
-    if record.state is JobState.FAILED and record.all_or_nothing:
+    if record.all_or_nothing and record.state is not JobState.COMPLETED:
         written = None
         tell_report(client, record)
     else:

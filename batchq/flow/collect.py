@@ -19,6 +19,7 @@ from batchq.errors import BatchqError, InputError
 from batchq.flow.submission import JOB_ID, Submission, SubmitOptions, submission_of
 from batchq.flow.submit import check, submit
 from batchq.flow.walk import Walk
+from batchq.formats import is_database
 from batchq.formats.given import given_items
 from batchq.store.collectors import Batch, NoBatch
 
@@ -43,11 +44,16 @@ def check_collector(
         raise InputError(f"flush_items {flush_items} is not between 1 and 100,000")
     if flush_after_s <= 0:
         raise InputError(f"flush_after_s {flush_after_s:g} must be above 0")
-    for taken in ("idempotency_key", "job_id", "files"):
+    for taken in ("idempotency_key", "job_id", "files", "deadline"):
         if options.get(taken) is not None:
             raise InputError(f"a collector makes many jobs: leave {taken} out")
     submission = submission_of(options, retention_ms)
     check(walk, submission)
+    if submission.destination is not None and not is_database(submission.destination):
+        raise InputError(
+            "a collector makes many jobs, and each would write over the file of the one before: name a database's "
+            "table as destination, to which rows are added"
+        )
     kept = {key: value for key, value in options.items() if key not in OF_A_JOB and value is not None}
     if submission.schema is not None:
         kept["schema"] = submission.schema

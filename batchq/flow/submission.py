@@ -14,6 +14,7 @@ from batchq.errors import Complaint, InputError
 
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 FilesMode = Literal["path", "inline"]
+LONGEST_RETENTION_S = 100 * 366 * 86_400  # far below what an expiry in milliseconds can hold
 
 _TEXT, _NUMBER, _WHOLE, _OBJECT = "a text", "a number", "a whole number", "an object"
 ARGUMENTS: dict[str, tuple[type | tuple[type, ...], str]] = {
@@ -136,8 +137,10 @@ def check_arguments(given: Mapping[str, Any]) -> None:
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"{name} must be a finite number, not {value}")
     retention_s = given.get("retention_s")
-    if retention_s is not None and retention_s <= 0:
-        raise InputError(f"retention_s {retention_s:g} must be above 0: leave it out for the setting's")
+    if retention_s is not None and not 0 < retention_s <= LONGEST_RETENTION_S:
+        raise InputError(
+            f"retention_s {retention_s:g} must be above 0 and at most a hundred years: leave it out for the setting's"
+        )
 
 
 def submission_of(options: SubmitOptions, retention_ms: int) -> Submission:

@@ -26,6 +26,8 @@ from batchq.store.job_record import NANO
 BEAT_S = 5.0
 STALE_MS = 30_000  # a submitter silent for so long is dead
 BUSY_WAIT_S = 40.0  # for another submission with the same key
+MOST_USD = 1e9
+LAST_TIME = 253_402_300_800.0  # the year 10,000, which no calendar shows
 
 
 def submit(
@@ -75,8 +77,16 @@ def check(walk: Walk, submission: Submission) -> None:
         value = getattr(submission, name)
         if value is not None and value < 1:
             raise InputError(f"{name} {value} must be at least 1")
-    if submission.max_cost is not None and submission.max_cost <= 0:
-        raise InputError(f"max_cost {submission.max_cost:g} must be above 0, in USD")
+    if submission.max_cost is not None and not 0 < submission.max_cost < MOST_USD:
+        raise InputError(f"max_cost {submission.max_cost:g} must be above 0 and below a billion, in USD")
+    for what, at in (
+        ("time at which the job may begin", submission.not_before),
+        ("deadline", submission.deadline),
+    ):
+        if at is not None and not at < LAST_TIME:
+            raise InputError(
+                f"the {what} is after the year 9999: times are in seconds since 1970, not in milliseconds"
+            )
     if submission.deadline is not None and submission.deadline <= time.time():
         raise InputError("the deadline has passed already: give a later one")
     if submission.deadline is not None and submission.deadline <= (submission.not_before or 0):

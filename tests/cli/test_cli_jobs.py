@@ -104,7 +104,8 @@ def test_a_cost_limit_is_raised_by_resume_and_none_is_set_on_a_job_without_one(
     refused = batchq("resume", job, "--max-cost", "2.5")
     assert refused.code == 2
     assert "without a cost limit" in refused.err
-    assert batchq("submit", "words.txt", "--max-cost", "0").code == 2
+    for senseless in ("0", "nan", "inf"):
+        assert batchq("submit", "words.txt", "--max-cost", senseless).code == 2
 
 
 def test_a_job_may_wait_for_its_time_and_name_a_destination_of_the_fleet(
@@ -124,7 +125,21 @@ def test_a_job_may_wait_for_its_time_and_name_a_destination_of_the_fleet(
     refused = batchq("submit", "words.txt", "-o", "out.csv")
     assert refused.code == 2
     assert "is no URL" in refused.err
-    assert batchq("submit", "words.txt", "--at", "soon").code == 2
+    for senseless in ("soon", "99999999d"):
+        assert batchq("submit", "words.txt", "--at", senseless).code == 2
+
+
+def test_a_run_whose_job_of_all_or_nothing_was_cancelled_ends_with_4_and_writes_nothing(
+    house: House, batchq: Terminal
+) -> None:
+    house.file("words.txt", "a\n")
+    job = batchq("submit", "words.txt", "--all-or-nothing").out.strip()
+    batchq("cancel", job)
+
+    ended = batchq("run", "--resume", job, "--workers", "0", "-o", "out.jsonl")
+
+    assert ended.code == 4, ended.err
+    assert not (house.folder / "out.jsonl").exists()
 
 
 def test_submit_json_is_the_record_with_all_options(house: House, batchq: Terminal) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from itertools import chain
 
 import pytest
@@ -168,6 +169,8 @@ def test_what_could_not_be_a_job_or_an_item_is_refused_at_once(client: Client) -
     for options, said in (
         ({"job_id": "x"}, "leave job_id out"),
         ({"idempotency_key": "x"}, "leave idempotency_key out"),
+        ({"deadline": time.time() + 60}, "leave deadline out"),
+        ({"destination": "file:///shared/out.jsonl"}, "each would write over the file of the one before"),
         ({"flush_items": 0}, "flush_items 0"),
         ({"flush_after_s": 0}, "flush_after_s 0"),
         ({"priority": 11}, "priority 11"),

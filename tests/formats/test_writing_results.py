@@ -125,7 +125,7 @@ def test_csv_has_the_same_columns(tmp_path: Path) -> None:
     assert json.loads(rows[2]["data"]) == {"total": 5}
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n"])
 def test_no_csv_cell_is_run_by_a_spreadsheet(tmp_path: Path, start: str) -> None:
     evil = f"{start}HYPERLINK(1)"
     bad = refused(f"{start}id", ErrorInfo(0, evil, "x"))

@@ -11,7 +11,7 @@ from batchq.formats.writers.flat import Fields, columns_of, flat_row
 from batchq.formats.writers.lines import encode, result_line, result_row, utf8
 from batchq.formats.writers.parquet import parquet_table
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")  # full-width ones too
 
 
 def jsonl(results: Iterable[Result], fields: Fields) -> Iterator[bytes]:  # noqa: ARG001
