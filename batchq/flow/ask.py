@@ -61,21 +61,21 @@ def prepared(task: Task, walk: Walk) -> Call | ProviderError:
     return _tried(task, lambda: call_of(task, walk, item_of(task, walk)))
 
 
-def upload(task: Task, walk: Walk) -> None:
-    """Have a large file uploaded before a permit is drawn, which holds for half a second. What fails here is left to
-    the call, which says why. Raises GaveUp and CutShort."""
+def upload(task: Task, walk: Walk) -> ProviderError | None:
+    """Have a large file uploaded before a permit is drawn, which holds for half a second; what went wrong. It has the
+    time of a call: with less, one that a slow line carries would begin anew for ever. Raises GaveUp and CutShort."""
     operation = walk.operation(task.lane.operation)
     item = item_of(task, walk)
     raw = item.input.get("file")
     large = isinstance(raw, dict) and int(raw.get("size", 0)) > MOST_INLINE
     if not large or not isinstance(operation, UploadingOperation):
-        return
+        return None
 
     def run() -> None:
         call = call_of(task, walk, item)
-        walk.calls.run(lambda: operation.upload(call), walk.settings.permit_wait_s)
+        walk.calls.run(lambda: operation.upload(call), _time_of(operation, call))
 
-    _tried(task, run)
+    return _tried(task, run)
 
 
 def item_of(task: Task, walk: Walk) -> StoredItem:

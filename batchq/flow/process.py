@@ -131,11 +131,14 @@ def _pass_gate(task: Task, walk: Walk) -> Task | None:
         walk.warm()
     began = time.monotonic()
     try:
-        upload(task, walk)
+        failed = upload(task, walk)
     except CutShort:
         _give_back(task, walk, 0)
         return None
-    # both waits together: a lease counts with no more
+    if failed is not None:
+        task = replace(task, failed=failed)
+        return task if isinstance(failed, Unsendable) else _begin(task, walk)
+    # both waits together: a lease counts with no more. An upload that took longer is there when the item comes back
     patience_s = max(0.0, walk.settings.permit_wait_s - (time.monotonic() - began))
     call = _call(task, walk) if task.spec.budgeted or _counts_tokens(task, walk) else None
     estimate = task.passage.estimate([call]) if call is not None else None
@@ -154,14 +157,21 @@ def _pass_gate(task: Task, walk: Walk) -> Task | None:
             if within != "stale":
                 _give_back(task, walk, WAIT_MS)
             return None
-    answer = task.ledger.mark_begun(task.lease)
-    if answer != "ok":
+    begun = _begin(task, walk)
+    if begun is None:
         task.passage.unused(permit)
-        if answer != "stale":
-            _give_back(task, walk, 0)
         return None
-    lease = replace(task.lease, attempts=task.lease.attempts + 1)
-    return replace(task, lease=lease, permit=permit, estimate=estimate)
+    return replace(begun, permit=permit, estimate=estimate)
+
+
+def _begin(task: Task, walk: Walk) -> Task | None:
+    """Charge the attempt. None: the item may not be tried now, and is given back."""
+    answer = task.ledger.mark_begun(task.lease)
+    if answer == "ok":
+        return replace(task, lease=replace(task.lease, attempts=task.lease.attempts + 1))
+    if answer != "stale":
+        _give_back(task, walk, 0)
+    return None
 
 
 def _counts_tokens(task: Task, walk: Walk) -> bool:
@@ -193,6 +203,9 @@ def too_large_for(refused: TooLarge) -> Unsendable:
 
 
 def _run(task: Task, walk: Walk) -> SendAgain | None:
+    if task.failed is not None:
+        asked = Asked(None, task.failed, int(time.time() * 1000), 0, Usage(), called=False)
+        return _end(task, walk, asked, decide(task, walk, task.failed))
     try:
         asked = ask(task, walk)
         # the fleet hears of a refusal before the permit ends: until then no other call asks in its place
@@ -209,6 +222,11 @@ def _run(task: Task, walk: Walk) -> SendAgain | None:
     else:
         task.passage.unused(task.permit)
         task = replace(task, lease=replace(task.lease, attempts=task.lease.attempts - 1))
+    return _end(task, walk, asked, decision)
+
+
+def _end(task: Task, walk: Walk, asked: Asked, decision: retry.Decision | None) -> SendAgain | None:
+    """The item's outcome, or its way back."""
     if asked.answer is not None:
         _keep_files(task, walk, asked.answer)
         _settle(task, walk, asked, success(task, walk, asked, asked.answer))

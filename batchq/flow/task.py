@@ -47,6 +47,7 @@ class Task:
     passage: Passage
     permit: Permit = UNLIMITED
     estimate: Estimate | None = None  # of its input tokens; None: no quota counts them
+    failed: ProviderError | None = None  # what came of its upload: there is no call to make
 
 
 @dataclass(frozen=True, slots=True)

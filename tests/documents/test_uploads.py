@@ -101,6 +101,28 @@ def test_a_file_that_no_request_holds_is_uploaded_once_and_deleted_with_its_last
 
 
 @pytest.mark.fault
+def test_an_upload_may_take_as_long_as_a_call_and_one_that_fails_is_a_failed_attempt(
+    fleet: Fleet, client: Client, gemini: Emulator, folder: Path
+) -> None:
+    """Longer than an item waits for its permit: it would begin anew each time."""
+    (folder / "batchq.toml").write_text("[operations.generate]\ntimeout_s = 10\nmax_attempts = 1\n")
+    fleet.extra |= {"BATCHQ_CONFIG": str(folder / "batchq.toml"), "BATCHQ_PERMIT_WAIT_S": "0.5"}
+    gemini.configure(file_processing_s=2)
+    (folder / "slow.wav").write_bytes(wav())
+    fleet.start()
+    assert submit(client, rows(folder / "slow.wav", 1)).wait(WAIT_S).succeeded == 1
+
+    gemini.configure(file_processing_s=3_600)
+    (folder / "never.wav").write_bytes(wav(mark=1))
+    job = submit(client, rows(folder / "never.wav", 1))
+    assert job.wait(WAIT_S).dead_letter == 1
+    [result] = job.results()
+    assert result.error is not None
+    assert (result.error.status, result.attempts) == ("TIMEOUT", 1)
+    assert gemini.stats()["requests"] == 1, "nothing is asked about a file that is not there"
+
+
+@pytest.mark.fault
 def test_an_upload_whose_worker_is_killed_is_found_again_and_cleaned_up(
     fleet: Fleet, client: Client, gemini: Emulator, folder: Path
 ) -> None:
