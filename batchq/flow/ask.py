@@ -131,7 +131,7 @@ def call_of(task: Task, walk: Walk, item: StoredItem) -> Call:
         input=item.input,
         model=task.lane.model,
         options=task.spec.options,
-        schema=task.spec.schema,
+        schema=task.spec.schema_for(task.lane),
         blob=_blob(task, walk, item),
         timeout_s=timeout_s,
         attempt=task.lease.attempts,

@@ -102,7 +102,7 @@ def _tokens_an_item(walk: Walk, spec: JobSpec, lane: Lane, passage: Passage) -> 
     if first is None:
         return 0.0
     calls = [
-        Call(item.id, item.input, lane.model, spec.options, spec.schema)
+        Call(item.id, item.input, lane.model, spec.options, spec.schema_for(lane))
         for item in walk.inputs.shard(spec.id, first).items[:LOOKED_AT]
     ]
     return passage.estimate(calls).usual / len(calls)

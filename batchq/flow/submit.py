@@ -12,7 +12,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Literal
 
 from batchq.core.records import Item
@@ -45,8 +44,6 @@ def submit(
     and what preflight raises; nothing is left behind then.
     """
     check(walk, submission)
-    if submission.schema is None and (own := walk.operation(submission.operation).default_schema) is not None:
-        submission = replace(submission, schema=dict(own))  # so that tables of results know its fields
     job_id = _job_id(walk, submission)
     nonce = secrets.token_hex(8)
     begun = _begin(walk, submission, job_id, nonce)
@@ -129,7 +126,7 @@ def _begin(walk: Walk, submission: Submission, job_id: str, nonce: str) -> Liter
     """Open the job, waiting for another submission with the same key to end or to be given up."""
     give_up = time.monotonic() + BUSY_WAIT_S
     while True:
-        begun = walk.submissions.begin(job_id, nonce, _fields(submission), STALE_MS)
+        begun = walk.submissions.begin(job_id, nonce, _fields(walk, submission), STALE_MS)
         if begun in ("new", "taken_over"):
             return "new"
         if begun == "exists":
@@ -141,7 +138,7 @@ def _begin(walk: Walk, submission: Submission, job_id: str, nonce: str) -> Liter
         time.sleep(0.5)
 
 
-def _fields(submission: Submission) -> dict[str, str | int]:
+def _fields(walk: Walk, submission: Submission) -> dict[str, str | int]:
     fields: dict[str, str | int] = {
         "operation": submission.operation,
         "model": submission.model or "",
@@ -158,6 +155,9 @@ def _fields(submission: Submission) -> dict[str, str | int]:
         fields["project"] = submission.project
     if submission.schema is not None:
         fields["schema"] = json.dumps(submission.schema)
+    elif (own := walk.operation(submission.operation).default_schema) is not None:
+        # so that tables of results know its fields; answers of the job's other operations need not fit it
+        fields["schema"], fields["schema_of"] = json.dumps(own), submission.operation
     if submission.rpm is not None:
         fields["rpm"] = submission.rpm
     if submission.tpm is not None:

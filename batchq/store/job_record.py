@@ -47,6 +47,7 @@ class JobSpec:
     shards: int
     created_ms: int
     retention_ms: int  # 0: for ever
+    schema_of: str | None = None  # the operation whose own schema it is; None: the job brought it, for all
     not_before_ms: int = 0  # nothing of it goes out before, by the store's clock
     budgeted: bool = False  # its calls are reckoned before they are made; the limit itself may be raised
     all_or_nothing: bool = False  # its results are published only when every item succeeded
@@ -59,6 +60,10 @@ class JobSpec:
     def has_vectors(self) -> bool:
         """Whether embeddings are among its results."""
         return any(lane.operation == "embed" for lane in self.lanes)
+
+    def schema_for(self, lane: Lane) -> JsonObject | None:
+        """What answers of a lane must fit."""
+        return self.schema if self.schema_of in (None, lane.operation) else None
 
     def project_of(self, lane: Lane) -> str | None:
         """Whose workers alone may run a lane's items; None: anybody's."""

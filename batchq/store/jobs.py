@@ -61,6 +61,7 @@ class JobStore:
             lanes=lanes_of(raw),
             options=json.loads(raw.get("options", "{}")),
             schema=json.loads(raw["schema"]) if raw.get("schema") else None,
+            schema_of=raw.get("schema_of") or None,
             priority=int(raw.get("priority", 5)),
             rpm=optional_int(raw.get("rpm")),
             concurrency=optional_int(raw.get("concurrency")),
