@@ -31,7 +31,7 @@ from batchq.flow.plan import Plan, plan
 from batchq.flow.publish import result_of
 from batchq.flow.quotas import Quotas
 from batchq.flow.redrive import Choice, Filters, dead_letters, purge, redrive
-from batchq.flow.status import completed
+from batchq.flow.status import completed, foreseen
 from batchq.flow.submission import Accepted, Submission, SubmitOptions, check_arguments, submission_of
 from batchq.flow.submit import submit
 from batchq.flow.waiting import Lonely, patience, whole_or_none
@@ -218,7 +218,7 @@ class Client:
                     return self.status(job_id)
                 if watch is None:
                     lonely.look(record)
-                elif watch(record):
+                elif watch(record := foreseen(self.walk, record)):
                     return record
             except NotFound:
                 if not seen:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from batchq.cli import ending, say
 from batchq.cli.progress import Progress
 from batchq.core.lifecycle import ENDED, JobState
-from batchq.core.summary import Example, all_succeeded, report, what_to_do
-from batchq.core.wording import no_worker
+from batchq.core.summary import RESUME, Example, all_succeeded, report, what_to_do
+from batchq.core.wording import no_worker, one_line
 from batchq.flow.status import unserved_queues
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ def follow(
     `check` is called at each look and may raise. `alone`: nobody here starts workers, so say when none lives.
     """
     lonely = _Lonely(client, job_id, shown) if alone else None
-
-    outage = _Outage(client, shown)
+    outage, waiting = _Outage(client, shown), _Waiting(shown)
 
     def look(record: JobRecord) -> bool:
         outage.over()
         shown.show(record)
+        waiting.look(record)
         check(shown)
         if lonely is not None:
             lonely.look(record)
@@ -73,6 +73,24 @@ class _Outage:
             self._away = False
 
 
+class _Waiting:
+    """Says what the job waits for, once for each cause, and when it goes on."""
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+        self._told = ""
+
+    def look(self, record: JobRecord) -> None:
+        if record.state in ENDED or (record.state is JobState.PAUSED and record.resumes_at is None):
+            return  # the report says why
+        cause = (record.reason or "").partition(":")[0]  # behind it is how long, which changes
+        if cause and cause != self._told:
+            self._shown.note(f"{record.state}: {one_line(record.reason or '')}")
+        elif self._told and not cause:
+            self._shown.note("the job goes on")
+        self._told = cause
+
+
 class _Lonely:
     """Says when nobody consumes the job's queues, and when somebody does again."""
 
@@ -94,7 +112,7 @@ class _Lonely:
 
 
 def tell_report(
-    client: Client, record: JobRecord, results: str | None = None, *, resume: str = "batchq resume"
+    client: Client, record: JobRecord, results: str | None = None, *, resume: str = RESUME
 ) -> None:
     """The report on stderr. `resume` is the command that has a paused job go on."""
     rows = [("job", record.id), *report(record, examples(client, record))]

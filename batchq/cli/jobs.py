@@ -176,8 +176,19 @@ def pause_command(job_id: str, why: str, as_json: bool) -> None:
 @max_cost_option("From now on JOB may cost USD in all; one that was submitted with a limit.")
 @json_option
 def resume_command(job_id: str, max_cost: float | None, as_json: bool) -> None:
-    """Lift whatever JOB is paused for."""
-    _move(job_id, as_json, lambda client: client.resume(job_id, max_cost), "goes on", "was not paused")
+    """Lift what JOB itself is paused for; a quota that is paused has `batchq quotas resume`."""
+    from batchq.cli import opening, say
+
+    with opening.client() as client:
+        changed = client.resume(job_id, max_cost)
+        record = client.status(job_id)
+        if "quota" in record.paused_by:
+            itself = "is held by nothing else any more" if changed else "itself was not paused"
+            say.note(f"job {job_id} {itself}; it waits: {record.reason}")
+        else:
+            say.note(f"job {job_id} {'goes on' if changed else 'was not paused'}")
+        if as_json:
+            say.document(record.to_json())
 
 
 @click.command("delete", epilog="\b\nExample:\n  batchq delete JOB")

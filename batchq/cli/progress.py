@@ -1,4 +1,4 @@
-"""Live progress on stderr: a bar on a terminal, a line each 10 % or 30 s elsewhere."""
+"""Live progress on stderr: a bar on a terminal; elsewhere a line at once, then each 10 % or 30 s."""
 
 from __future__ import annotations
 
@@ -49,8 +49,6 @@ class _Lines:
 
     def show(self, record: JobRecord) -> None:
         step = record.settled * 100 // record.total // STEP if record.total else 0
-        if self._step < 0:
-            self._step = step  # where it starts is no progress
         now = time.monotonic()
         if step != self._step or now - self._shown >= PAUSE_S:
             self._step, self._shown = step, now

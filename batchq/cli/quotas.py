@@ -167,6 +167,7 @@ def document(view: QuotaView) -> dict[str, Any]:
         },
         "paused": view.paused,
         "held_s": view.held_ms / 1000,
+        "room_s": view.room_ms / 1000,
         "why": view.why or None,
         "slowed_to_rpm": view.slowed_rpm or None,
     }
@@ -218,4 +219,6 @@ def _state(view: QuotaView) -> str:
         return f"{BINDINGS.get(view.why, view.why)}, {duration(view.held_ms / 1000)} more"
     if view.why:
         return BINDINGS[view.why]
+    if view.room_ms:
+        return f"its window is full, room in about {duration(round(view.room_ms / 1000))}"
     return f"slowed to {view.slowed_rpm:,} a minute" if view.slowed_rpm else "open"

@@ -33,8 +33,6 @@ def submit_command(source: str, destination: str | None, asked: JobOptions, as_j
     """Store the items of INPUT as a job and start it. Prints the job's id."""
     from batchq.cli import opening, say
     from batchq.cli.submitting import files_mode, open_input, tell_accepted, tell_expectation, tell_input
-    from batchq.core.wording import no_worker
-    from batchq.flow.status import unserved_queues
 
     loaded = opening.settings()
     opening.check_operation(asked.operation, loaded)
@@ -47,11 +45,7 @@ def submit_command(source: str, destination: str | None, asked: JobOptions, as_j
         tell_accepted(accepted, reading)
         if accepted.existed:
             say.note("it was submitted before under this key")
-        missing = unserved_queues(client.walk, accepted.job_id)
-        if missing:
-            say.note(no_worker(missing))
-        else:
-            tell_expectation(client, accepted.job_id)
+        tell_expectation(client, accepted.job_id)
         if as_json:
             say.document(client.status(accepted.job_id).to_json())
         else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from batchq.cli import say
 from batchq.cli.options import JobOptions
-from batchq.core.wording import count, duration
+from batchq.core.wording import count, duration, no_worker
 from batchq.errors import InputError
 
 if TYPE_CHECKING:
@@ -82,15 +82,22 @@ def _reads(beat: Beat, folder: str) -> bool:
 
 
 def tell_expectation(client: Client, job_id: str) -> None:
-    """The quota that binds and when the job will end by it, as far as that is known."""
+    """The workers that are missing, else the quota that binds and when the job will end, as far as that is known; and
+    what it waits for."""
     from batchq.flow.forecast import binding
+    from batchq.flow.status import unserved_queues
 
     record = client.status(job_id)
+    missing = unserved_queues(client.walk, job_id)
     bound = binding(client.walk, job_id)
-    if bound is not None:
+    if missing:
+        say.note(no_worker(missing))
+    elif bound is not None:
         quota, rpm = bound
         say.note(f"quota: {quota}, {rpm:,} requests a minute")
-    if record.eta is not None:
+    if record.reason is not None and (not missing or record.reason != no_worker(missing)):
+        say.note(f"the job is {record.state}: {record.reason}")
+    if record.eta is not None and not missing:
         end = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() + record.eta))
         say.note(f"expected end: {end}, in {duration(record.eta)}")
 

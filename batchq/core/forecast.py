@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from batchq.core.limits import QuotaLimits
@@ -69,14 +70,31 @@ def _by_requests(left: int, limits: QuotaLimits, used_today: int, to_midnight_s:
     return to_midnight_s + (nights - 1) * DAY_S + (of_last_day * 60 / rpm if rpm else 0.0)
 
 
-def eta_s(
-    left: int, per_hour: int, allowed_per_hour: int, held_s: float, soonest_s: float = 0.0
-) -> float | None:
-    """Seconds until the last of `left` items, a hold first, and no sooner than its quotas can; None while nothing
-    tells."""
-    if left <= 0:
-        return None
-    rate = per_hour or allowed_per_hour
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a lane still has to do of what it shares with others: `left` items, `out` of them on their way, so many of
+    which settled an hour lately (0: not known)."""
+
+    weight: float
+    left: int
+    out: int = 0
+    per_hour: float = 0.0
+
+
+def shared_end_s(mine: Work, others: Iterable[Work], allowed_per_hour: float) -> float | None:
+    """Seconds until the last item of `mine`; None while neither a limit (0: none) nor progress tells.
+
+    Each gets its part by weight; what ends sooner leaves its part to the others. What is on its way already goes
+    first: a job that has just come waits behind it, however small it is.
+    """
+    beside = list(others)
+    rate = allowed_per_hour
+    if mine.per_hour:
+        seen = mine.per_hour + sum(one.per_hour for one in beside)
+        rate = min(rate, seen) if rate else seen
     if rate <= 0:
-        return round(soonest_s, 1) if soonest_s > 0 else None
-    return round(max(held_s + left * 3600 / rate, soonest_s), 1)
+        return None
+    reach = mine.left / mine.weight
+    in_turn = mine.left + sum(min(one.left, one.weight * reach) for one in beside)
+    queued = mine.left + sum(one.out for one in beside)
+    return max(in_turn, queued) * 3600 / rate

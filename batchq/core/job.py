@@ -83,6 +83,8 @@ class JobRecord:
     pace: float = 0.0  # items settled a second lately, as workers saw it; 0: nothing known
     idle_s: float = 0.0  # of duration_s: paused, ended before a redrive, or without any worker
     resumes_at: float | None = None  # Unix seconds at which a pause ends by itself; None: it needs somebody
+    paused_by: tuple[str, ...] = ()  # "person", "budget", "fatal", "quota"; empty: it is not paused
+    waits_for: str | None = None  # the quota that holds it or has no room for it, in full
     error: str | None = None
     run: str | None = None  # digest of the `batchq run` that made it; None: something else did
     now: float = 0.0  # the store's clock when the record was read

@@ -7,6 +7,7 @@ stands between "never over" and 100 %.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 BUCKET_MS = 100
@@ -21,6 +22,19 @@ RING = 700  # buckets that can hold anything: a span's, and those of slots ahead
 def oldest_at(at_ms: int) -> int:
     """The oldest bucket that still counts at a time."""
     return (at_ms - SPAN_MS) // BUCKET_MS
+
+
+def room_in_ms(amounts: Mapping[int, int], limit: int, now_ms: int) -> int:
+    """How long until a window of these amounts, by bucket, has room again; 0: it has."""
+    counted = {bucket: n for bucket, n in amounts.items() if bucket >= oldest_at(now_ms) and n}
+    used = sum(counted.values())
+    if used < limit:
+        return 0
+    for bucket in sorted(counted):
+        used -= counted[bucket]
+        if used < limit:
+            return max(0, (bucket + 1) * BUCKET_MS + SPAN_MS - now_ms)
+    return 0
 
 
 @dataclass(slots=True)

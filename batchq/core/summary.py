@@ -14,6 +14,7 @@ from batchq.core.lifecycle import JobState
 from batchq.core.pricing import AS_OF
 from batchq.core.wording import Row, count, duration, milliseconds, money, one_line, per_second, short
 
+RESUME = "batchq resume"
 SHOWN_SLOWEST = 3
 SHOWN_IDLE_S = 60
 LONGEST = 160  # characters of a message in a report
@@ -51,11 +52,13 @@ def report(record: JobRecord, examples: Mapping[str, Example] | None = None) -> 
     return rows
 
 
-def what_to_do(record: JobRecord, resume: str = "batchq resume") -> list[str]:
+def what_to_do(record: JobRecord, resume: str = RESUME) -> list[str]:
     """The commands that go on from here; empty when there is nothing left to do. `resume`: a run takes its workers
     with it, so its job goes on by another run."""
     advice = []
-    if record.state is JobState.PAUSED:
+    if "quota" in record.paused_by and record.waits_for and record.resumes_at is None:
+        advice.append(f"let its quota go on: batchq quotas resume {record.waits_for}")
+    if record.state is JobState.PAUSED and (record.paused_by != ("quota",) or resume != RESUME):
         advice.append(f"go on when the cause is gone: {resume} {record.id}")
     if record.failed + record.dead_letter:
         advice.append(f"look at what did not succeed: batchq dlq list {record.id}")

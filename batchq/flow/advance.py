@@ -7,6 +7,7 @@ calls may be lost or doubled; what it does is decided by the store's scripts.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from batchq.core import window
 from batchq.core.lifecycle import ENDED, JobState
@@ -20,6 +21,16 @@ log = logging.getLogger("batchq")
 
 UNTIL_LIFTED = 1 << 40  # ms
 MOST_TAKEN = 1_000  # items of one take, see take.lua
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """How long nothing of a lane may go, why, and by which of its quotas. 0 ms: it may; UNTIL_LIFTED: until somebody
+    resumes it."""
+
+    ms: int
+    why: str = ""
+    quota: str = ""
 
 
 def advance(walk: Walk, job_id: str) -> None:
@@ -50,7 +61,7 @@ def waits_ms(walk: Walk, spec: JobSpec) -> int:
 def _fill(walk: Walk, spec: JobSpec, lane: Lane) -> None:
     queue = walk.queue(lane.operation)
     passage = walk.gates.of(spec, lane, walk.project_of(queue))
-    if hold_of(passage)[0]:
+    if hold_of(passage).ms:
         walk.fleet.leave_queue(passage.shared or queue, spec.id, lane.number)
         return
     packed = walk.packed(lane.operation)
@@ -96,12 +107,12 @@ def lane_window(walk: Walk, spec: JobSpec, lane: Lane, queue: str, passage: Pass
     return min(own, window.share(whole, member, {**weights, member: weight}))
 
 
-def hold_of(passage: Passage) -> tuple[int, str]:
-    """How long nothing of a lane may go, in ms, and why; (0, ""): it may. UNTIL_LIFTED: until somebody resumes it."""
-    longest, reason = 0, ""
+def hold_of(passage: Passage) -> Hold:
+    """What holds a lane longest of all that its calls must pass."""
+    longest = Hold(0)
     for view in passage.views():
         if view.paused:
-            return UNTIL_LIFTED, "paused"
-        if view.held_ms > longest:
-            longest, reason = view.held_ms, view.why
-    return longest, reason
+            return Hold(UNTIL_LIFTED, "paused", view.name)
+        if view.held_ms > longest.ms:
+            longest = Hold(view.held_ms, view.why, view.name)
+    return longest

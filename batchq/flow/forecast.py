@@ -1,97 +1,162 @@
-"""What a job waits for and when it will end, noted on its record by the sweeper's rounds."""
+"""What a job waits for and when it will end: foreseen for who asks, and noted by the sweeper's rounds."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from batchq.core import window
-from batchq.core.forecast import eta_s, look, soonest_s
-from batchq.core.job import JobRecord
-from batchq.core.lifecycle import JobState
+from batchq.core.forecast import Work, look, shared_end_s, soonest_s
 from batchq.core.limits import QuotaLimits
 from batchq.core.pacific import until_pacific_midnight_ms
 from batchq.core.permits import BINDINGS
-from batchq.flow.advance import UNTIL_LIFTED, hold_of
-from batchq.flow.gates import Passage
+from batchq.flow.advance import UNTIL_LIFTED, Hold, hold_of
+from batchq.flow.gates import Passage, spoken
 from batchq.flow.walk import Walk
 from batchq.operations.base import Call
-from batchq.store.job_record import Forecast, JobSpec, Lane
+from batchq.store.job_record import Forecast, JobSpec, Lane, Progress
 
 SHOWN_MS = 5_000  # a shorter hold is no pause
 LOOKED_AT = 50  # items of a lane, for what one has in tokens
 
 
-def forecast(walk: Walk, spec: JobSpec) -> None:
-    """Note the holds and the pace of an open job. Raises StoreUnavailable."""
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What lies before the items of a lane that are not settled."""
+
+    lane: Lane
+    left: int
+    passage: Passage
+    hold: Hold
+    room_ms: int  # until its quotas' windows have room, where that is long
+    full: str  # the quota that is longest without
+
+    @property
+    def wait_ms(self) -> int:
+        return max(self.hold.ms, self.room_ms)
+
+
+def note_forecast(walk: Walk, spec: JobSpec) -> None:
+    """Note what is foreseen of an open job for those who only read. Raises StoreUnavailable."""
+    walk.jobs.note_forecast(spec.id, foresee(walk, spec))
+
+
+def foresee(walk: Walk, spec: JobSpec, *, tokens: bool = False) -> Forecast:
+    """How an open job stands just now. `tokens`: look into its first items for them, while its pace is not known.
+
+    Raises StoreUnavailable.
+    """
     seen = walk.jobs.progress(spec.id, len(spec.lanes))
-    open_lanes = [lane for lane in spec.lanes if seen.left[lane.number] > 0]
-    passages = {lane.number: _passage(walk, spec, lane) for lane in open_lanes}
-    holds = [(*hold_of(passage), passage) for passage in passages.values()]
-    until_ms, why = None, ""
-    if holds and all(hold[0] > SHOWN_MS for hold in holds):
-        held_ms, cause, passage = min(holds, key=lambda hold: hold[0])
-        lifted_by_hand = held_ms >= UNTIL_LIFTED
-        until_ms = 0 if lifted_by_hand else seen.now_ms + held_ms
-        why = _why(passage, cause, until_ms)
-    waits, paused = any(hold[0] for hold in holds), seen.held or until_ms is not None
+    ways = [_ahead(walk, spec, lane, seen.left[lane.number]) for lane in spec.lanes if seen.left[lane.number]]
+    foreseen = _held(ways, seen.now_ms)
+    waits = any(way.wait_ms for way in ways)
+    paused = seen.held or foreseen.held_until_ms is not None
     pace = look(seen.pace, seen.settled, seen.now_ms, waits=waits, paused=paused)
-    allowed = allowed_per_hour(walk, spec, [(lane, passages[lane.number]) for lane in open_lanes])
-    soonest = [(passage, seen.left[number], 0.0) for number, passage in passages.items()]
-    soonest_ms = seen.now_ms + int(soonest_end_s(soonest, seen.now_ms) * 1000)
-    walk.jobs.note_forecast(spec.id, Forecast(until_ms, why, pace, allowed, soonest_ms))
+    seen = replace(seen, pace=pace)
+    begins_ms = max(0, spec.not_before_ms - seen.now_ms)
+    served = begins_ms > 0 or all(_served(walk, spec, way.lane) for way in ways)
+    ends_s = _ends_s(walk, spec, ways, seen, tokens=tokens and not pace.per_hour) if served else None
+    ends_ms = None if ends_s is None else seen.now_ms + begins_ms + int(ends_s * 1000)
+    if ends_ms is None and not foreseen.why:
+        foreseen = _found_out(ways)
+    return replace(foreseen, pace=pace, ends_ms=ends_ms)
 
 
-def allowed_per_hour(walk: Walk, spec: JobSpec, lanes: list[tuple[Lane, Passage]]) -> int:
-    """Items an hour that the quotas allow the job, shared with the others at work; 0: no limit is known."""
-    allowed = 0.0
-    for lane, passage in lanes:
-        rpm = passage.rpm()
-        if rpm is None:
-            return 0
-        member, weight = f"{spec.id}:{lane.number}", window.weight_of(spec.priority)
-        weights = {member: weight, **walk.weights_of(passage.shared or walk.queue(lane.operation))}
-        shared_rpm = passage.shared_rpm()
-        part = weights[member] / sum(weights.values())
-        allowed += min(rpm, shared_rpm * part) if shared_rpm is not None else rpm
-    return int(allowed * 60)
+def _ahead(walk: Walk, spec: JobSpec, lane: Lane, left: int) -> Ahead:
+    passage = _passage(walk, spec, lane)
+    room_ms, full = passage.full()
+    return Ahead(lane, left, passage, hold_of(passage), room_ms, full)
 
 
-def soonest_end_s(left: Iterable[tuple[Passage, int, float]], now_ms: int) -> float:
-    """Seconds that the slowest of the quotas takes for what is left, items and their tokens: lanes that share one
-    share its limits."""
-    requests: Counter[str] = Counter()
-    tokens: defaultdict[str, float] = defaultdict(float)
-    known: dict[str, tuple[QuotaLimits, int]] = {}
-    for passage, items, of_these in left:
-        for view, limits in zip(passage.views(), passage.limits(), strict=True):
-            requests[view.name] += items
-            tokens[view.name] += of_these
-            known[view.name] = limits, view.used_today
-    to_midnight_s = until_pacific_midnight_ms(now_ms) / 1000
-    return max(
-        (soonest_s(n, *known[name], to_midnight_s, tokens[name]) for name, n in requests.items()), default=0.0
+# -- what it waits for --------------------------------------------------------------------------------------
+
+
+def _held(ways: Sequence[Ahead], now_ms: int) -> Forecast:
+    """What of a job is held, or waits for room: all of it, or the lane that waits longest."""
+    held = [way.hold for way in ways if way.hold.ms > SHOWN_MS]
+    if held:
+        everything = len(held) == len(ways)
+        hold = (min if everything else max)(held, key=lambda one: one.ms)
+        until_ms = 0 if hold.ms >= UNTIL_LIFTED else now_ms + hold.ms
+        return Forecast(None, until_ms if everything else None, _why(hold, until_ms), quota=hold.quota)
+    full = max(ways, key=lambda way: way.room_ms, default=None)
+    if full is None or not full.room_ms:
+        return Forecast(None)
+    why = f"waits for room in the window of {spoken(full.full)}"
+    return Forecast(None, why=why, until_ms=now_ms + full.room_ms, quota=full.full)
+
+
+def _found_out(ways: Sequence[Ahead]) -> Forecast:
+    quota = next((way.passage.quotas[-1] for way in ways if way.passage.is_found_out()), "")
+    return Forecast(
+        None, why=f"the quota of {spoken(quota)} is being found out" if quota else "", quota=quota
     )
 
 
-def with_eta(walk: Walk, record: JobRecord) -> JobRecord:
-    """The record with its expected end by the quotas, where no worker has looked at the job yet."""
-    left = record.pending + record.processing
-    if record.eta is not None or not left or record.state not in (JobState.PENDING, JobState.PROCESSING):
-        return record
-    spec = walk.spec(record.id)
-    passages = [_passage(walk, spec, lane) for lane in spec.lanes]
-    allowed = allowed_per_hour(walk, spec, list(zip(spec.lanes, passages, strict=True)))
-    seen = walk.jobs.progress(record.id, len(spec.lanes))
-    lanes = [
-        (passage, n, n * _tokens_an_item(walk, spec, lane, passage))
-        for lane, passage, n in zip(spec.lanes, passages, seen.left, strict=True)
-    ]
-    soonest = soonest_end_s(lanes, seen.now_ms)
-    wait_s = max(0.0, (record.not_before or record.now) - record.now)
-    return replace(record, eta=eta_s(left, 0, allowed, wait_s, soonest))
+def _why(hold: Hold, until_ms: int) -> str:
+    end = (
+        f"until somebody resumes it (batchq quotas resume {hold.quota})"  # in full: a model has one a project
+    )
+    if until_ms:
+        end = f"until {datetime.fromtimestamp(until_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    said = BINDINGS["day" if hold.why == "requests_per_day" else hold.why]
+    return f"quota {spoken(hold.quota)}: {said}, {end}"
+
+
+# -- when it will end ---------------------------------------------------------------------------------------
+
+
+def _ends_s(
+    walk: Walk, spec: JobSpec, ways: Sequence[Ahead], seen: Progress, *, tokens: bool
+) -> float | None:
+    """Seconds until the last item settles; None: nothing tells, or it needs somebody first."""
+    if any(way.hold.ms >= UNTIL_LIFTED for way in ways):
+        return None
+    at_best = _soonest_s(walk, spec, ways, seen.now_ms, tokens=tokens)
+    ends = [_lane_end_s(walk, spec, way, seen) for way in ways]
+    known = [end for end in ends if end is not None]
+    if len(known) < len(ends):
+        return at_best or None
+    return max([at_best, *known])
+
+
+def _lane_end_s(walk: Walk, spec: JobSpec, way: Ahead, seen: Progress) -> float | None:
+    limits = way.passage.shared_rpm(), way.passage.rpm()
+    part = way.left / sum(seen.left)
+    per_hour = (seen.pace.per_hour if seen.pace else 0) * part
+    if not per_hour and limits[0] is None:
+        per_hour = seen.overall_per_hour * part
+    shared = way.passage.shared or walk.queue(way.lane.operation)
+    member = f"{spec.id}:{way.lane.number}"
+    others = walk.work_of(shared)
+    known = others.get(member)
+    mine = Work(known.weight if known else window.weight_of(spec.priority), way.left, 0, per_hour)
+    end_s = shared_end_s(mine, [one for name, one in others.items() if name != member], (limits[0] or 0) * 60)
+    own_s = way.left * 60 / limits[1] if limits[1] else 0.0
+    if end_s is None and not own_s:
+        return None
+    return way.wait_ms / 1000 + max(end_s or 0.0, own_s)
+
+
+def _soonest_s(walk: Walk, spec: JobSpec, ways: Sequence[Ahead], now_ms: int, *, tokens: bool) -> float:
+    """Seconds that the slowest of the quotas takes for what is left, items and their tokens: lanes that share one
+    share its limits."""
+    requests: Counter[str] = Counter()
+    of_tokens: defaultdict[str, float] = defaultdict(float)
+    known: dict[str, tuple[QuotaLimits, int]] = {}
+    for way in ways:
+        of_these = way.left * _tokens_an_item(walk, spec, way.lane, way.passage) if tokens else 0.0
+        for view, limits in zip(way.passage.views(), way.passage.limits(), strict=True):
+            requests[view.name] += way.left
+            of_tokens[view.name] += of_these
+            known[view.name] = limits, view.used_today
+    to_midnight_s = until_pacific_midnight_ms(now_ms) / 1000
+    return max(
+        (soonest_s(n, *known[name], to_midnight_s, of_tokens[name]) for name, n in requests.items()),
+        default=0.0,
+    )
 
 
 def _tokens_an_item(walk: Walk, spec: JobSpec, lane: Lane, passage: Passage) -> float:
@@ -108,6 +173,9 @@ def _tokens_an_item(walk: Walk, spec: JobSpec, lane: Lane, passage: Passage) -> 
     return passage.estimate(calls).usual / len(calls)
 
 
+# -- its quotas and its workers -----------------------------------------------------------------------------
+
+
 def binding(walk: Walk, job_id: str) -> tuple[str, int] | None:
     """The name of the job's tightest quota and its requests a minute; None: none limits them."""
     spec = walk.spec(job_id)
@@ -120,19 +188,12 @@ def binding(walk: Walk, job_id: str) -> tuple[str, int] | None:
     if not known:
         return None
     rpm, quota = min(known)
-    kind, _, name = quota.partition(":")
-    return ("the job's own" if kind == "job" else name.rpartition(":")[2]), rpm
+    return ("the job's own" if quota.startswith("job:") else spoken(quota)), rpm
 
 
 def _passage(walk: Walk, spec: JobSpec, lane: Lane) -> Passage:
-    queue = walk.queue(lane.operation)
-    return walk.gates.of(spec, lane, walk.project_of(queue))
+    return walk.gates.of(spec, lane, walk.project_of(walk.queue(lane.operation)))
 
 
-def _why(passage: Passage, cause: str, until_ms: int) -> str:
-    quota = (passage.model or passage.quotas[-1]).rpartition(":")[2]
-    end = "until somebody resumes it (batchq quotas resume)"
-    if until_ms:
-        end = f"until {datetime.fromtimestamp(until_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    said = BINDINGS["day" if cause == "requests_per_day" else cause]
-    return f"quota {quota}: {said}, {end}"
+def _served(walk: Walk, spec: JobSpec, lane: Lane) -> bool:
+    return walk.slots_of(walk.queue(lane.operation), spec.project_of(lane)) > 0

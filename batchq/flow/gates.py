@@ -60,6 +60,17 @@ class Passage:
         """How its quotas stand, at most half a second old. Raises StoreUnavailable."""
         return [self.holds.view(quota) for quota in self.quotas]
 
+    def full(self) -> tuple[int, str]:
+        """How long until all of its quotas' windows have room, where that is long, and the last of them; (0, ""): now."""
+        return max(((self.holds.room_ms(quota), quota) for quota in self.quotas), default=(0, ""))
+
+    def is_found_out(self) -> bool:
+        """Whether its model's limit is one that nobody knows yet."""
+        if self.model is None:
+            return False
+        limits = self.limits()[-1]
+        return limits.learns and limits.requests_per_minute is None
+
     def rpm(self) -> int | None:
         """Requests a minute of its tightest quota; None: none is known."""
         known = [rpm for limits in self.limits() if (rpm := limits.requests_per_minute) is not None]
@@ -150,6 +161,12 @@ def queue_quota(queue: str) -> str:
 
 def model_quota(project: str, model: str) -> str:
     return f"model:{project}:{model}"
+
+
+def spoken(quota: str) -> str:
+    """A quota's name as people say it: a model's without its project."""
+    kind, _, name = quota.partition(":")
+    return name.partition(":")[2] if kind == "model" else quota
 
 
 class Gates:

@@ -14,7 +14,7 @@ from batchq.errors import BatchqError, NewerData, NotFound
 from batchq.flow.advance import advance, waits_ms
 from batchq.flow.collect import collect_due
 from batchq.flow.finish import finish
-from batchq.flow.forecast import forecast
+from batchq.flow.forecast import note_forecast
 from batchq.flow.letters import feed
 from batchq.flow.walk import Walk
 from batchq.flow.webhooks import deliver
@@ -135,7 +135,7 @@ def _sweep_job(walk: Walk, job_id: str, this: Round) -> int | None:
     advance(walk, job_id)
     waits = waits_ms(walk, spec)
     if state not in ENDED and not waits:
-        forecast(walk, spec)
+        note_forecast(walk, spec)
     if state is JobState.CANCELLED and finish(walk, spec):
         return None
     feed(walk, job_id)

@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Iterable
 
 from batchq.errors import BatchqError
+from batchq.flow.caches import Timed
 from batchq.store.quotas import QuotaStore, QuotaView
 
 LONG_S = 1.0
 SEEN_S = 60.0  # for so long a process keeps slots free for a gate that had work
 VIEW_S = 0.5  # age of what a process knows of a quota
+ROOM_S = 1.0  # age of what it knows of a quota's window, which takes reading the whole account
 PAUSED_MS = 1_000  # a pause by hand has no end: look again after this
 
 
@@ -26,6 +28,7 @@ class Holds:
         self._until: dict[str, tuple[float, str]] = {}  # monotonic, why
         self._waiting: Counter[str] = Counter()
         self._views: dict[str, tuple[float, QuotaView]] = {}
+        self._rooms: dict[str, Timed[int]] = {}
         self._lock = threading.Lock()
 
     # -- a quota that waits never blocks another quota's work -----------------------------------------------
@@ -97,6 +100,13 @@ class Holds:
             self._until.pop(quota, None)
         return view
 
+    def room_ms(self, quota: str) -> int:
+        """How long until the quota's window has room again, where that is long; at most ROOM_S old."""
+        return self._rooms.setdefault(
+            quota, Timed(ROOM_S, lambda: self._store.view(quota, live=True).room_ms)
+        ).get()
+
     def forget(self, quota: str) -> None:
+        self._rooms.pop(quota, None)
         self._until.pop(quota, None)
         self._views.pop(quota, None)

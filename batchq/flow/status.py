@@ -1,4 +1,4 @@
-"""A job's record with what is read from elsewhere: its slowest items by name, and its expected end."""
+"""A job's record with what is read from elsewhere: what it waits for, its expected end, its slowest items by name."""
 
 from __future__ import annotations
 
@@ -6,13 +6,32 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from batchq.core.job import JobRecord, Slow
-from batchq.flow.forecast import with_eta
+from batchq.core.lifecycle import ENDED, JobState
+from batchq.core.wording import no_worker
+from batchq.flow.forecast import foresee
 from batchq.flow.walk import Walk
 
 
 def completed(walk: Walk, record: JobRecord) -> JobRecord:
     """The record, completed. Raises NotFound, NewerData."""
-    return replace(with_eta(walk, record), slowest=tuple(_named(walk, record.id, record.slowest)))
+    record = foreseen(walk, record)
+    begun = record.not_before is None or record.not_before <= record.now
+    if (
+        record.state in (JobState.PENDING, JobState.PROCESSING)
+        and record.pending + record.processing
+        and begun
+    ):
+        missing = unserved_queues(walk, record.id)
+        record = replace(record, reason=no_worker(missing)) if missing else record
+    return replace(record, slowest=tuple(_named(walk, record.id, record.slowest)))
+
+
+def foreseen(walk: Walk, record: JobRecord) -> JobRecord:
+    """The record of an open job as its quotas stand just now: the sweeper's notes are seconds old, and there are none
+    before a worker has looked at the job. Raises NotFound, NewerData."""
+    if record.state in ENDED:
+        return record
+    return walk.jobs.record(record.id, foresee(walk, walk.spec(record.id), tokens=True))
 
 
 def _named(walk: Walk, job_id: str, slowest: Iterable[Slow]) -> Iterator[Slow]:
@@ -27,10 +46,16 @@ def _named(walk: Walk, job_id: str, slowest: Iterable[Slow]) -> Iterator[Slow]:
 
 
 def unserved_queues(walk: Walk, job_id: str) -> list[str]:
-    """The Celery queues that the job needs and no live worker consumes."""
-    settings = walk.settings
+    """The Celery queues that the job needs and no live worker consumes; with the project whose workers alone may."""
+    settings, spec = walk.settings, walk.spec(job_id)
     alive = walk.fleet.alive(int(settings.lease_s * 1000))
-    consumed = {f"{settings.namespace}.{queue}" for beat in alive for queue in beat.queues}
-    needed = [settings.control_queue]
-    needed += [f"{settings.namespace}.{walk.queue(lane.operation)}" for lane in walk.spec(job_id).lanes]
-    return [queue for queue in dict.fromkeys(needed) if queue not in consumed]
+    consumed = {(f"{settings.namespace}.{queue}", beat.project) for beat in alive for queue in beat.queues}
+    queues = {queue for queue, _ in consumed}
+    missing = [] if settings.control_queue in queues else [settings.control_queue]
+    for lane in spec.lanes:
+        queue, project = f"{settings.namespace}.{walk.queue(lane.operation)}", spec.project_of(lane)
+        if queue not in queues:
+            missing.append(queue)
+        elif project is not None and (queue, project) not in consumed:
+            missing.append(f"{queue} for project {project}")
+    return list(dict.fromkeys(missing))

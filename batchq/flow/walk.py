@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from batchq.core.forecast import Work
 from batchq.core.pricing import Prices
 from batchq.core.retry import RetryPolicy
 from batchq.errors import ConfigurationError, NewerData, NotFound, StoreUnavailable
@@ -114,6 +115,7 @@ class Walk:
     gates: Gates = field(init=False)
     _fleet_view: Timed[tuple[Beat, ...]] = field(init=False)
     _weights: dict[str, Timed[dict[str, float]]] = field(init=False, default_factory=dict)
+    _work: dict[str, Timed[dict[str, Work]]] = field(init=False, default_factory=dict)
     _pack_places: dict[str | None, threading.Semaphore] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -230,6 +232,10 @@ class Walk:
         if self.project:
             return self.project
         return next((beat.project for beat in self._fleet_view.get() if queue in beat.queues), "")
+
+    def work_of(self, shared: str) -> dict[str, Work]:
+        """What the lanes with work for a quota (or queue) have to do."""
+        return self._work.setdefault(shared, Timed(VIEW_S, lambda: self.fleet.work(shared))).get()
 
     def weights_of(self, shared: str) -> dict[str, float]:
         """The lanes with work for a quota (or queue), by weight."""

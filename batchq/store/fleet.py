@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchq.core.forecast import Pace, Work
 from batchq.store.database import Database
 
 # of the holder only: a compare-and-delete is the one thing the lock needs beyond SET NX
@@ -141,6 +142,30 @@ class FleetStore:
             flat if flat and isinstance(flat[0], list | tuple) else zip(flat[::2], flat[1::2], strict=True)
         )
         return {member.decode(): float(score) for member, score in pairs}
+
+    def work(self, queue: str) -> dict[str, Work]:
+        """ "job:lane" -> what every lane with work for the queue has to do, and how fast it goes."""
+        weights = self.weights(queue)
+        members = [member.rpartition(":") for member in weights]
+        asked: list[tuple[Any, ...]] = []
+        for job_id, _, lane in members:
+            keys = self._db.job_keys(job_id)
+            asked.append(("HMGET", keys.lane(int(lane)), "pending", "processing"))
+            asked.append(("HMGET", keys.job, "pending", "processing", "pace"))
+        replies = iter(self._db.batch(asked))
+        return {
+            member: _work(weight, of_lane, of_job)
+            for (member, weight), of_lane, of_job in zip(weights.items(), replies, replies, strict=True)
+        }
+
+
+def _work(weight: float, of_lane: Sequence[bytes | None], of_job: Sequence[bytes | None]) -> Work:
+    """A job's pace is its lanes', each by what it has left."""
+    pending, out = (int(n or 0) for n in of_lane)
+    whole = sum(int(n or 0) for n in of_job[:2])
+    pace = Pace.from_wire((of_job[2] or b"").decode())
+    per_hour = pace.per_hour * (pending + out) / whole if pace and whole else 0.0
+    return Work(weight, pending + out, out, per_hour)
 
 
 def _weather(reply: Sequence[Any]) -> Weather:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from batchq.core.forecast import Pace, eta_s
+from batchq.core.forecast import SHORTEST_MS, Pace
 from batchq.core.job import Change, JobRecord, Slow
 from batchq.core.latency import percentiles
 from batchq.core.lifecycle import ENDED, HOLD_REASONS, HoldCause, JobState
 from batchq.core.records import JsonObject
+from batchq.core.wording import duration
 
+OPEN = (JobState.PENDING, JobState.PROCESSING, JobState.PAUSED)
 NANO = 1_000_000_000  # cost is counted in whole nano-dollars
 
 
@@ -80,13 +82,17 @@ class NewerJob:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What the sweeper notes of an open job. `held_until_ms` None: it is not held; 0: until somebody resumes it."""
+    """What is foreseen of an open job: as the sweeper notes it, or as a reader finds it just now. Times are Unix ms.
 
-    held_until_ms: int | None
-    why: str
-    pace: Pace
-    allowed_per_hour: int  # items, by its quotas; 0: no limit is known
-    soonest_ms: int  # its quotas cannot have it ended before, whatever its pace; Unix
+    `held_until_ms` None: not all of its quotas are held; 0: until somebody resumes one.
+    """
+
+    pace: Pace | None
+    held_until_ms: int | None = None
+    why: str = ""  # it is held, or waits though it is not
+    until_ms: int = 0  # what it waits for, where that has an end
+    quota: str = ""  # of which `why` speaks
+    ends_ms: int | None = None  # None: nothing tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,16 @@ class Progress:
     pace: Pace | None
     held: bool  # somebody, or an error, paused the job
     now_ms: int
+    succeeded: int
+    started_ms: int | None
+
+    @property
+    def overall_per_hour(self) -> float:
+        """Items that succeeded an hour since the first went out; 0.0: none yet."""
+        if self.started_ms is None or not self.succeeded:
+            return 0.0
+        active_ms = self.now_ms - self.started_ms - (self.pace.idle_ms if self.pace else 0)
+        return self.succeeded * 3_600_000 / max(active_ms, SHORTEST_MS)
 
 
 def optional_int(text: str | None) -> int | None:
@@ -122,10 +138,14 @@ def state_of(raw: Mapping[str, str]) -> JobState:
     return state
 
 
+def _causes(raw: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(cause for cause in raw.get("holds", "").split(",") if cause)
+
+
 def _reason(raw: Mapping[str, str]) -> str | None:
     if raw.get("cancel") == "deadline":
         return "deadline"
-    causes = [cause for cause in raw.get("holds", "").split(",") if cause]
+    causes = _causes(raw)
     if not causes:
         return None
     return "; ".join(raw.get(f"why:{cause}") or HOLD_REASONS[HoldCause(cause)] for cause in causes)
@@ -157,42 +177,76 @@ def slowest_of(flat: Sequence[Any]) -> dict[int, int]:
     return {int(position): int(float(duration)) for position, duration in pairs}
 
 
-def _held_by_quota(raw: Mapping[str, str], now: float) -> float | None:
-    """Until when (Unix seconds) all of an open job's quotas are held, as the sweeper noted; inf: until lifted."""
-    until = raw.get("q_until")
-    if not until or JobState(raw["state"]) in ENDED or raw.get("cancel"):
+def _noted(raw: Mapping[str, str]) -> Forecast:
+    """As the sweeper last left it."""
+    return Forecast(
+        pace=Pace.from_wire(raw.get("pace")),
+        held_until_ms=optional_int(raw.get("q_until")),
+        why=raw.get("q_why", ""),
+        until_ms=int(raw.get("w_until") or 0),
+        quota=raw.get("q_name", ""),
+        ends_ms=optional_int(raw.get("ends")),
+    )
+
+
+def _held_by_quota(forecast: Forecast, now: float) -> float | None:
+    """Until when (Unix seconds) all of an open job's quotas are held; inf: until lifted."""
+    if forecast.held_until_ms is None:
         return None
-    ends = int(until) / 1000 if until != "0" else math.inf
+    ends = forecast.held_until_ms / 1000 or math.inf
     return ends if ends > now else None
 
 
+def _waits(forecast: Forecast, now: float) -> str | None:
+    """Why a job that is not held gets on slowly or not at all; None: for nothing."""
+    if not forecast.why or forecast.held_until_ms is not None:
+        return None
+    if not forecast.until_ms:
+        return forecast.why
+    more_s = forecast.until_ms / 1000 - now
+    return f"{forecast.why}: about {duration(round(more_s))}" if more_s > 0 else None
+
+
 def record_of(
-    job_id: str, raw: Mapping[str, str], slow: Mapping[int, int], log: Sequence[bytes], now: float
+    job_id: str,
+    raw: Mapping[str, str],
+    slow: Mapping[int, int],
+    log: Sequence[bytes],
+    now: float,
+    fresh: Forecast | None = None,
 ) -> JobRecord:
+    """`fresh`: what is foreseen just now; None: what is noted holds."""
+
     def number(name: str) -> int:
         return int(raw.get(name, 0))
 
     buckets = {
         int(name[3:]): int(n) for name, n in raw.items() if name.startswith("lat") and name[3:].isdigit()
     }
-    held = _held_by_quota(raw, now)
+    forecast = fresh or _noted(raw)
     state, reason, resumes_at = state_of(raw), _reason(raw), None
-    if held is not None and state in (JobState.PENDING, JobState.PROCESSING):
-        state, reason = JobState.PAUSED, raw.get("q_why") or None
-        resumes_at = held if held < math.inf else None
+    paused_by = _causes(raw) if state is JobState.PAUSED else ()
+    held = _held_by_quota(forecast, now) if state in OPEN else None
+    if held is not None:
+        reason = "; ".join(why for why in (reason, forecast.why) if why)
+        resumes_at = held if held < math.inf and not paused_by else None
+        state, paused_by = JobState.PAUSED, (*paused_by, "quota")
+    waits = _waits(forecast, now) if state in (JobState.PENDING, JobState.PROCESSING) else None
+    reason = reason or waits
     if state is JobState.PROCESSING and raw.get("out_state") == "writing":
         reason = "its results are being written"
     not_before = _seconds(raw, "not_before")
-    starts_in_s = max(0.0, (not_before or now) - now)
-    if state is JobState.PENDING and starts_in_s:
+    if state is JobState.PENDING and (not_before or now) > now:
         reason = f"not before {datetime.fromtimestamp(not_before or now, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    eta, pace = None, Pace.from_wire(raw.get("pace"))
-    if state not in ENDED and (state is not JobState.PAUSED or resumes_at is not None):
-        wait_s = max(starts_in_s, (resumes_at or now) - now)
-        left = number("pending") + number("processing")
-        eta = eta_s(
-            left, pace.per_hour if pace else 0, number("allowed"), wait_s, number("soonest") / 1000 - now
-        )
+    left, eta, pace = number("pending") + number("processing"), None, forecast.pace
+    if (
+        left
+        and forecast.ends_ms is not None
+        and state in OPEN
+        and (state is not JobState.PAUSED or resumes_at)
+    ):
+        ends_s = forecast.ends_ms / 1000 - now
+        eta = round(ends_s, 1) if ends_s > 0 else None  # noted long ago, and it did not come true
     lanes = lanes_of(raw)
     tokens, cost = number("input_tokens") + number("output_tokens"), number("cost_nano") / NANO
     priced = bool(cost) or not number("input_tokens")
@@ -244,6 +298,8 @@ def record_of(
         pace=pace.per_hour / 3600 if pace else 0.0,
         idle_s=pace.idle_ms / 1000 if pace else 0.0,
         resumes_at=resumes_at,
+        paused_by=paused_by,
+        waits_for=forecast.quota if held is not None or waits else None,
         error=raw.get("error"),
         now=now,
     )

@@ -85,8 +85,8 @@ class JobStore:
         birth = self._db.command("HGET", self._db.job_keys(job_id).job, "sub")
         return None if birth is None else birth.decode()
 
-    def record(self, job_id: str) -> JobRecord:
-        """Raises NotFound and NewerData."""
+    def record(self, job_id: str, fresh: Forecast | None = None) -> JobRecord:
+        """With what the sweeper noted of its end, or what is foreseen just now. Raises NotFound and NewerData."""
         keys = self._db.job_keys(job_id)
         with_scores = ("ZREVRANGE", keys.slow, 0, -1, "WITHSCORES")
         raw, slow, log, clock = self._db.batch(
@@ -94,7 +94,7 @@ class JobStore:
         )
         fields = self._checked(job_id, raw)
         now = self._db.now_ms or int(clock[0]) * 1000 + int(clock[1]) // 1000
-        return record_of(job_id, fields, slowest_of(slow), log, now / 1000)
+        return record_of(job_id, fields, slowest_of(slow), log, now / 1000, fresh)
 
     def each(self, *, offset: int = 0, limit: int = LIST_PAGE) -> Iterator[JobRecord]:
         """Sealed jobs that can be read, newest first."""
@@ -134,7 +134,7 @@ class JobStore:
         keys = self._db.job_keys(job_id)
         of_lanes = [("HMGET", keys.lane(lane), "pending", "processing") for lane in range(lanes)]
         counts, *left = self._db.batch(
-            [("HMGET", keys.job, "n_S", "n_F", "n_D", "n_X", "pace", "holds"), *of_lanes]
+            [("HMGET", keys.job, "n_S", "n_F", "n_D", "n_X", "pace", "holds", "started"), *of_lanes]
         )
         return Progress(
             settled=sum(int(count or 0) for count in counts[:4]),
@@ -142,19 +142,21 @@ class JobStore:
             pace=Pace.from_wire(counts[4].decode() if counts[4] else None),
             held=bool(counts[5]),
             now_ms=self._db.server_ms(),
+            succeeded=int(counts[0] or 0),
+            started_ms=int(counts[6]) if counts[6] else None,
         )
 
     def note_forecast(self, job_id: str, forecast: Forecast) -> None:
-        until = "" if forecast.held_until_ms is None else forecast.held_until_ms
-        fields = (
-            "pace",
-            forecast.pace.wire(),
-            "allowed",
-            forecast.allowed_per_hour,
-            "soonest",
-            forecast.soonest_ms,
-        )
-        self._annotate(job_id, *fields, "q_until", until, "q_why", forecast.why)
+        fields = {
+            "pace": forecast.pace.wire() if forecast.pace else "",
+            "q_until": forecast.held_until_ms,
+            "q_why": forecast.why,
+            "w_until": forecast.until_ms,
+            "q_name": forecast.quota,
+            "ends": forecast.ends_ms,
+        }
+        flat = [part for name, value in fields.items() for part in (name, "" if value is None else value)]
+        self._annotate(job_id, *flat)
 
     def _annotate(self, job_id: str, *fields: str | int) -> None:
         """Set fields of the record; of a job that was deleted meanwhile none come back."""

@@ -25,6 +25,7 @@ _HEADER = [
     *("conf_at", "learns", "paused", "hold", "why", "cap", "row", "skew", "day", "of_day"),
 ]
 KEEP_MS = 40 * 86_400_000  # after its last use what was learnt is forgotten
+USUAL_WAIT_MS = 5_000  # for room in a window that is used to the full
 _BREAKER = ("row", "failing", "probe_for")
 
 
@@ -47,6 +48,7 @@ class QuotaView:
     used_today: int = 0
     in_flight: int = 0
     workers: int | None = None  # live ones whose calls count against it; None: not asked for, or a job's
+    room_ms: int = 0  # until the minute's window has room again, where that is longer than usual
 
 
 class QuotaStore:
@@ -161,6 +163,7 @@ class QuotaStore:
             used_requests=_used(account, "r", now_ms),
             used_tokens=_used(account, "t", now_ms) if counts_tokens else None,
             in_flight=sum(int(one) for one in flying),
+            room_ms=_room_ms(account, view.limits, now_ms),
         )
 
     # -- by hand --------------------------------------------------------------------------------------------
@@ -215,6 +218,26 @@ def _used(account: Mapping[str, str], letter: str, now_ms: int) -> int:
     now = now_ms + int(account.get("skew") or 0)
     buckets = range((now - ring.MINUTE_MS) // ring.BUCKET_MS, now // ring.BUCKET_MS + 1)
     return sum(int(account.get(f"{letter}{bucket}", 0)) for bucket in buckets)
+
+
+def _room_ms(account: Mapping[str, str], limits: QuotaLimits, now_ms: int) -> int:
+    """A full window is usual, and has room within two slots; one over a limit that was lowered has none for long."""
+    now = now_ms + int(account.get("skew") or 0)
+
+    def wait(letter: str, limit: int | None) -> int:
+        if limit is None:
+            return 0
+        amounts = {
+            int(field[1:]): int(n)
+            for field, n in account.items()
+            if field[0] == letter and field[1:].isdigit()
+        }
+        return ring.room_in_ms(amounts, limit, now)
+
+    rpm = limits.requests_per_minute
+    longest = max(wait("r", rpm), wait("t", limits.tokens_per_minute))
+    usual = max(USUAL_WAIT_MS, 2 * ring.MINUTE_MS // rpm if rpm else 0)
+    return longest if longest > usual else 0
 
 
 def _view(name: str, raw: Mapping[str, str], now_ms: int) -> QuotaView:

@@ -11,10 +11,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
+
+from batchq.cli import main
 
 BATCHQ = (sys.executable, "-c", "import sys; from batchq.cli import main; sys.exit(main())")
 ON_TERMINAL = """
@@ -192,3 +196,32 @@ class OnTerminal(Process):
             while part := os.read(self._keys, 65_536):
                 self._shown += part
         os.close(self._keys)
+
+
+@dataclass
+class Answer:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def json_lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+class Terminal:
+    """`batchq` called as its entry point calls it, in the test's own process."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
+        self._capfd = capfd
+
+    def __call__(self, *arguments: str) -> Answer:
+        self._capfd.readouterr()
+        code = main(arguments)
+        out, err = self._capfd.readouterr()
+        assert "Traceback" not in err
+        return Answer(code, out, err)

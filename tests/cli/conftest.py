@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_world import House
+from cli_world import House, Terminal
 from scenes import Stage
 
 from batchq import embedded
@@ -40,3 +40,8 @@ def house(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.chdir(house.folder)
     yield house
     house.clear()
+
+
+@pytest.fixture
+def batchq(house: House, capfd: pytest.CaptureFixture[str]) -> Terminal:
+    return Terminal(capfd)

@@ -6,48 +6,13 @@ import json
 import os
 import re
 import time
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
-from cli_world import House, wait_until
+from cli_world import House, Terminal, wait_until
 from scenes import scene
 
 from batchq import Client
-from batchq.cli import main
 from batchq.store.fleet import Beat
-
-
-@dataclass
-class Answer:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def json_lines(self) -> list[Any]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-class Terminal:
-    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
-        self._capfd = capfd
-
-    def __call__(self, *arguments: str) -> Answer:
-        self._capfd.readouterr()
-        code = main(arguments)
-        out, err = self._capfd.readouterr()
-        assert "Traceback" not in err
-        return Answer(code, out, err)
-
-
-@pytest.fixture
-def batchq(house: House, capfd: pytest.CaptureFixture[str]) -> Terminal:
-    return Terminal(capfd)
 
 
 @pytest.fixture

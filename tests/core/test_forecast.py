@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from batchq.core.forecast import DAY_S, UNSEEN_MS, Pace, eta_s, look, soonest_s
+import pytest
+
+from batchq.core.forecast import DAY_S, UNSEEN_MS, Pace, Work, look, shared_end_s, soonest_s
 from batchq.core.limits import QuotaLimits
 
 HOUR_MS = 3_600_000
@@ -15,7 +17,7 @@ def at_work(before: Pace | None, settled: int, now_ms: int) -> Pace:
 def test_the_pace_is_what_settles_between_looks() -> None:
     pace = at_work(at_work(None, 0, 0), 10, 2_000)
     assert pace.per_hour == 5 * 3600
-    assert eta_s(100, pace.per_hour, 0, 0.0) == 20.0
+    assert shared_end_s(Work(1.0, 100, per_hour=pace.per_hour), [], 0) == 20.0
 
 
 def test_hours_without_a_worker_are_idle_and_teach_nothing() -> None:
@@ -57,13 +59,33 @@ def test_no_job_ends_before_its_quotas_days_have_room_for_it() -> None:
     assert soonest_s(50, QuotaLimits(requests_per_day=20), 0, to_midnight_s) == to_midnight_s + DAY_S
 
 
-def test_a_quick_lane_does_not_hide_how_long_a_slow_one_takes() -> None:
-    per_hour = 101 * 3_600
-    slow_s = soonest_s(10_000, QuotaLimits(requests_per_minute=60), 0, 0.0)
-    assert eta_s(16_000, per_hour, 0, 0.0, slow_s) == slow_s == 10_000.0
-    assert eta_s(16_000, 3_600, 0, 30.0, slow_s) == 16_030.0, "what is slower than its quotas ends later"
-    assert eta_s(10, 0, 0, 0.0, 5.0) == 5.0
-    assert eta_s(10, 0, 0, 0.0, -5.0) is None, "noted long ago, and it did not come true"
+PER_HOUR = 600 * 60  # ten a second
+
+
+def test_a_small_job_delays_a_large_one_by_its_own_work_only() -> None:
+    small, large = Work(1.0, 2, out=2), Work(1.0, 2_984, out=60)
+    assert shared_end_s(large, [small], PER_HOUR) == pytest.approx(298.6)
+    assert shared_end_s(small, [], PER_HOUR) == 0.2
+
+
+def test_jobs_end_in_the_order_of_what_is_left_by_weight() -> None:
+    light, heavy, third = Work(1.0, 300), Work(2.0, 300), Work(1.0, 900)
+    assert shared_end_s(heavy, [light, third], PER_HOUR) == 60.0, "300, and 150 of each of the others"
+    assert shared_end_s(light, [heavy, third], PER_HOUR) == 90.0, "all of the heavy one too"
+    assert shared_end_s(third, [light, heavy], PER_HOUR) == 150.0, "all there is"
+
+
+def test_who_has_just_come_waits_behind_what_is_on_its_way() -> None:
+    assert shared_end_s(Work(1.0, 2, out=2), [Work(1.0, 3_000, out=148)], PER_HOUR) == 15.0
+
+
+def test_what_really_settles_counts_where_it_is_less_than_the_limit() -> None:
+    slow = Work(1.0, 100, per_hour=PER_HOUR / 4)
+    assert shared_end_s(slow, [], PER_HOUR) == 40.0
+    assert shared_end_s(slow, [Work(1.0, 100, per_hour=PER_HOUR / 4)], PER_HOUR) == 40.0, "both at half of it"
+    assert shared_end_s(slow, [], 0) == 40.0, "no limit is known"
+    assert shared_end_s(Work(1.0, 100, per_hour=2 * PER_HOUR), [], PER_HOUR) == 10.0, "it was lowered since"
+    assert shared_end_s(Work(1.0, 100), [slow], 0) is None, "nothing tells how fast this one goes"
 
 
 def test_tokens_may_be_what_takes_longest() -> None:

@@ -127,6 +127,23 @@ def test_advice_is_given_only_where_there_is_something_to_do() -> None:
     assert any("resume j" in line for line in summary.what_to_do(replace(RUNNING, state=JobState.PAUSED)))
 
 
+def test_a_job_whose_quota_is_paused_is_told_to_resume_that() -> None:
+    paused = replace(
+        RUNNING,
+        state=JobState.PAUSED,
+        paused_by=("quota",),
+        waits_for="job:j",
+        failed=0,
+        dead_letter=0,
+    )
+    quota = "let its quota go on: batchq quotas resume job:j"
+    assert summary.what_to_do(paused) == [quota]
+    run = summary.what_to_do(paused, "batchq run --resume")
+    assert run == [quota, "go on when the cause is gone: batchq run --resume j"], "its workers ended with it"
+    both = summary.what_to_do(replace(paused, paused_by=("person", "quota")))
+    assert both == [quota, "go on when the cause is gone: batchq resume j"]
+
+
 @pytest.mark.parametrize(
     ("raw", "shown"),
     [

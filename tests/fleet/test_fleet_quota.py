@@ -134,6 +134,44 @@ def test_a_limit_is_adopted_from_the_first_refusals(fleet: Fleet, client: Client
     job.cancel()
 
 
+@pytest.mark.scale
+def test_the_end_is_foreseen_from_the_real_rate_while_the_limit_is_being_found_out(
+    fleet: Fleet, client: Client, gemini: Emulator
+) -> None:
+    gemini.configure(latency_s=0.5)
+    fleet.start("gevent", 5)
+    eventually(lambda: len(client.fleet()) == 1)
+    job = client.submit(prompts(1_000))
+    first = job.status()
+    assert (first.eta, first.reason) == (None, f"the quota of {MODEL} is being found out")
+    eventually(lambda: job.status().eta is not None)
+    record = job.status()
+    assert record.eta is not None
+    assert record.reason is None
+    assert record.eta >= (record.pending + record.processing) / 10 * 0.8, "5 slots give ten a second at most"
+    job.cancel()
+
+
+@pytest.mark.scale
+def test_a_limit_lowered_in_the_run_shows_what_is_waited_for_until_the_window_has_room(
+    fleet: Fleet, client: Client, gemini: Emulator
+) -> None:
+    fleet.extra["BATCHQ_QUOTAS"] = json.dumps({MODEL: {"requests_per_minute": 6_000}})
+    fleet.start("gevent", 50)
+    eventually(lambda: len(client.fleet()) == 1)
+    job = client.submit(prompts(3_000))
+    eventually(lambda: job.status().settled > 200)
+    client.quotas.set(MODEL, requests_per_minute=60)
+    eventually(lambda: "waits for room in the window of" in (client.status(job.id).reason or ""))
+    noted = client.walk.jobs.record  # what the sweeper left, for lists and Flower
+    eventually(lambda: "waits for room in the window of" in (noted(job.id).reason or ""))
+    record = client.status(job.id)
+    assert (record.state, record.waits_for) == (JobState.PROCESSING, f"model:p:{MODEL}")
+    assert record.eta is not None
+    assert record.eta >= record.pending + record.processing + 30, "one a second, once there is room"
+    job.cancel()
+
+
 def test_items_wait_for_tokens_and_one_too_large_fails_before_it_is_sent(
     fleet: Fleet, client: Client, gemini: Emulator
 ) -> None:

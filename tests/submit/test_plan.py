@@ -11,6 +11,7 @@ from batchq.embedded import EmbeddedServer
 from batchq.flow.plan import GUESSED_OUTPUT
 from batchq.settings import Settings
 from batchq.store.database import Database
+from batchq.store.fleet import Beat
 from batchq.wiring import Place
 
 PROMPTS = [(f"q-{n}", "What is a lease, in one sentence?") for n in range(90)]
@@ -82,6 +83,8 @@ def test_a_list_that_would_be_refused_is_refused(client: Client) -> None:
 
 
 def test_the_end_of_a_job_is_told_at_once_where_only_tokens_are_limited(client: Client) -> None:
+    worker = Beat("w", "here", 1, 5, ("control", "generate"), "gevent", "1", "p")
+    client.walk.fleet.beat(worker, 4_000, 15_000)  # no end is promised where nobody does the work
     job = client.submit([(f"q{n}", "word " * 400) for n in range(60)], operation="generate", tpm=6_000)
     eta = job.status().eta
     assert eta is not None
