@@ -228,6 +228,16 @@ def read_time(text: str, option: str) -> float:
         ) from None
 
 
+def _read_begin(text: str) -> float:
+    """Of --at. A time that has passed is nothing wrong, a late timer's for one; but it may be a slip."""
+    begin = read_time(text.removeprefix("+"), "--at")
+    if begin < time.time() - 1:
+        from batchq.cli import say
+
+        say.note(f"--at {text}: that time has passed, and the job begins at once")
+    return begin
+
+
 _JOB_OPTIONS = (
     click.option(
         "--operation",
@@ -291,7 +301,7 @@ _JOB_OPTIONS = (
         "--at",
         "not_before",
         metavar="WHEN",
-        callback=_parsed(lambda text: read_time(text.removeprefix("+"), "--at")),
+        callback=_parsed(_read_begin),
         help="+2h or an ISO time (2026-11-22T06:00+01:00): nothing of the job goes out before.",
     ),
     click.option(

@@ -87,6 +87,9 @@ def test_a_job_may_wait_for_its_time_and_name_a_destination_of_the_fleet(
     shown = batchq("status", waiting["id"]).out
     assert "not before" in shown
     assert "waiting" in shown
+    late = batchq("submit", "words.txt", "--at", "2020-01-01T06:00+01:00", "--json")
+    assert (late.json["not_before"], late.json["reason"]) == (1_577_854_800, None)
+    assert "that time has passed, and the job begins at once" in late.err
     refused = batchq("submit", "words.txt", "-o", "out.csv")
     assert refused.code == 2
     assert "is no URL" in refused.err

@@ -49,7 +49,7 @@ def test_a_worker_killed_at_the_swap_leaves_the_old_table_and_another_writes_the
             told = job.status().destination
             return told is not None and told["state"] == "writing"
 
-        eventually(writing)
+        eventually(writing, 90)
         os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()
         assert place.read() == OLD
