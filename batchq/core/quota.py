@@ -238,21 +238,23 @@ class Quota:
             for_ms = max(for_ms, slowdown.capacity_hold_ms())
         return self._hold(now_ms, for_ms, kind)
 
-    def fail(self, now_ms: int, succeeded: int) -> tuple[int, bool]:
-        """A call got no answer, a 5xx or a broken connection, after `succeeded` others that did.
+    def fail(self, now_ms: int, succeeded: int, row: int) -> tuple[int, bool]:
+        """A call got no answer, a 5xx or a broken connection, after `succeeded` others that did; for `row` see
+        slowdown.outage_row.
 
         Returns how long the quota is held from now (0: its breaker is closed), and whether the call is charged to its
-        item. Neither what was under way when the breaker opened nor what opened it is; a failed probe is, else an
-        item that never gets an answer would be tried for ever.
+        item. Neither what was under way when the breaker opened nor what opened it is, nor a failed probe for a long
+        time; then it is, else an item that never gets an answer would be tried for ever.
         """
         slowdown, held = self.slowdown, self.hold_ms > now_ms
         slowdown.answered(succeeded, held=held)
         if slowdown.is_open and held:
             return self.hold_ms - now_ms, False
-        was_open = slowdown.is_open
-        if not slowdown.fail(self._pace_seen()):
+        was_open, clock = slowdown.is_open, self._clock(now_ms)
+        if not slowdown.fail(clock, self._pace_seen(), row):
             return 0, True
-        return self._hold(now_ms, slowdown.outage_hold_ms(), "outage"), was_open
+        charged = was_open and slowdown.outlasts_patience(clock)
+        return self._hold(now_ms, slowdown.outage_hold_ms(), "outage"), charged
 
     def _clock(self, now_ms: int) -> int:
         return max(self.last_ms, now_ms + self.skew_ms)

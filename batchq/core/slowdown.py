@@ -1,7 +1,7 @@
 """What trouble with a provider leaves behind: a slower pace that recovers by itself, and a breaker.
 
 Refusals lower the pace by a share, and it grows back a little every second. Want of capacity several times in a row,
-or failures that outweigh the answers by OUTAGE_ROW, open the breaker: nothing goes for a while, then one call at a
+or failures that outweigh the answers by `outage_row`, open the breaker: nothing goes for a while, then one call at a
 time asks whether the provider is there again. The first answer closes it, at half of the former pace: not from the
 bottom.
 """
@@ -14,10 +14,20 @@ LOWEST_RPM = 6
 RECOVERY_SHARE = 50  # after refusals the pace grows by 1/50 of the former a second
 BREAKER_ROW = 3  # decreases for want of capacity in a row that open the breaker
 LONGEST_CAPACITY_HOLD_MS = 60_000
-OUTAGE_ROW = 20  # by so many 5xx and broken connections outweigh the answers when the breaker opens
+LONGEST_ROW = 20  # by so many 5xx and broken connections at most outweigh the answers when the breaker opens
 FIRST_OUTAGE_HOLD_MS = 1_000  # doubled each time the probe fails
 LONGEST_OUTAGE_HOLD_MS = 30_000
+PATIENCE_MS = 600_000  # of an outage, in which probes that fail are charged to nobody
 PROBE_MS = 30_000  # a probe nobody has heard of for so long was lost
+
+
+def outage_row(in_flight: int, max_attempts: int) -> int:
+    """By how much failures outweigh the answers when the breaker opens, where so many items may be in flight.
+
+    Each of them fails once or twice until then, so none runs out of attempts; one item alone, which may be to blame
+    itself, runs out of them before.
+    """
+    return min(LONGEST_ROW, max(max_attempts + 1, in_flight))
 
 
 @dataclass(slots=True)
@@ -30,6 +40,7 @@ class Slowdown:
     decreased_ms: int = 0
     row: int = 0  # the breaker's: BREAKER_ROW and more is open
     failing: int = 0  # failures by which the last calls outweigh the answers
+    opened_ms: int = 0  # when failures last opened the breaker
     probe_for: str = ""  # who has the one call that asks
     probe_until_ms: int = 0
 
@@ -69,17 +80,21 @@ class Slowdown:
 
     # -- outages --------------------------------------------------------------------------------------------
 
-    def fail(self, pace: int) -> bool:
+    def fail(self, clock: int, pace: int, row: int) -> bool:
         """A call got no answer. True: the breaker is open with it."""
         if not self.is_open:
             self.failing += 1
-            if self.failing < OUTAGE_ROW:
+            if self.failing < row:
                 return False
+            self.opened_ms = clock
             self.top = self.top or self.cap or pace
             self.cap = max(LOWEST_RPM, self.top // 2)
         self.row = max(self.row + 1, BREAKER_ROW)
         self.failing, self.probe_for = 0, ""
         return True
+
+    def outlasts_patience(self, clock: int) -> bool:
+        return clock - self.opened_ms > PATIENCE_MS
 
     def outage_hold_ms(self) -> int:
         return min(LONGEST_OUTAGE_HOLD_MS, FIRST_OUTAGE_HOLD_MS << min(self.row - BREAKER_ROW, 10))

@@ -64,8 +64,7 @@ def _fill(walk: Walk, spec: JobSpec, lane: Lane) -> None:
     if hold_of(passage).ms:
         walk.fleet.leave_queue(passage.shared or queue, spec.id, lane.number)
         return
-    packed = walk.packed(lane.operation)
-    pack = passage.most_together(packed.pack) if packed else 1
+    pack = pack_of(walk, lane, passage)
     room = lane_window(walk, spec, lane, queue, passage, pack)
     if room <= 0:
         return
@@ -81,8 +80,16 @@ def _fill(walk: Walk, spec: JobSpec, lane: Lane) -> None:
             return
 
 
-def lane_window(walk: Walk, spec: JobSpec, lane: Lane, queue: str, passage: Passage, pack: int = 1) -> int:
-    """Items of a lane that may be in flight now: its share of its quota's window. A slot runs `pack` of them."""
+def pack_of(walk: Walk, lane: Lane, passage: Passage) -> int:
+    """Items of a lane that a call takes."""
+    packed = walk.packed(lane.operation)
+    return passage.most_together(packed.pack) if packed else 1
+
+
+def windows(
+    walk: Walk, spec: JobSpec, lane: Lane, queue: str, passage: Passage, pack: int
+) -> tuple[int, int]:
+    """Items that may be in flight: of all that share the lane's quota, and of the lane where it has that alone."""
     calls = PACKS if pack > 1 else UNBOUNDED
     slots = pack * walk.slots_of(queue, spec.project_of(lane), calls)
     latency_s = passage.experience.latency_s
@@ -94,6 +101,12 @@ def lane_window(walk: Walk, spec: JobSpec, lane: Lane, queue: str, passage: Pass
     whole, own = items(passage.shared_rpm()), items(passage.rpm())
     if spec.concurrency is not None:
         own = min(own, window.SLOTS_AHEAD * spec.concurrency * pack)
+    return whole, own
+
+
+def lane_window(walk: Walk, spec: JobSpec, lane: Lane, queue: str, passage: Passage, pack: int = 1) -> int:
+    """Items of a lane that may be in flight now: its share of its quota's window. A slot runs `pack` of them."""
+    whole, own = windows(walk, spec, lane, queue, passage, pack)
     shared = passage.shared or queue
     member = f"{spec.id}:{lane.number}"
     weights = walk.weights_of(shared)

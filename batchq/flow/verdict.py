@@ -11,7 +11,9 @@ from dataclasses import replace
 
 from batchq.core import retry
 from batchq.core.lifecycle import ItemState
+from batchq.core.slowdown import outage_row
 from batchq.errors import Fatal, ProviderError, Throttled, Unavailable
+from batchq.flow.advance import pack_of, windows
 from batchq.flow.ask import another_may_read
 from batchq.flow.gates import Passage
 from batchq.flow.patience import patiently
@@ -53,7 +55,7 @@ def decide_together(tasks: Sequence[Task], walk: Walk, error: ProviderError) -> 
             replace(one, delay_ms=delay_ms) if isinstance(one, retry.Limited) else one for one in decisions
         ]
     if isinstance(error, Unavailable) and error.is_outage:
-        decisions = _unanswered(passage, walk, decisions)
+        decisions = _unanswered(tasks[0], walk, decisions)
     if isinstance(error, Fatal):
         return [
             retry.GiveUp(ItemState.FAILED, error.kind, error.message)
@@ -82,19 +84,30 @@ def _limited(passage: Passage, walk: Walk, limited: retry.Limited) -> retry.Limi
     return replace(limited, delay_ms=held_ms + limited.delay_ms - limited.hold_ms)
 
 
-def _unanswered(passage: Passage, walk: Walk, decisions: list[retry.Decision]) -> list[retry.Decision]:
-    """Where failures outweigh the answers the quota's breaker is open, and only probes are charged."""
+def _unanswered(task: Task, walk: Walk, decisions: list[retry.Decision]) -> list[retry.Decision]:
+    """Where failures outweigh the answers the quota's breaker is open, and nobody is charged for a long time."""
+    passage = task.passage
     model = passage.model
     if model is None:
         return decisions
     answered = passage.take_answered()
-    held_ms, charged = patiently(lambda: walk.quotas.fail(model, answered), lambda: False)
+    row = patiently(lambda: _outage_row(task, walk), lambda: False)
+    held_ms, charged = patiently(lambda: walk.quotas.fail(model, answered, row), lambda: False)
     walk.gates.holds.learn(model, held_ms, "outage")
     if not charged:
         return [retry.Away(held_ms)] * len(decisions)
     return [
         retry.Again(max(one.delay_ms, held_ms)) if isinstance(one, retry.Again) else one for one in decisions
     ]
+
+
+def _outage_row(task: Task, walk: Walk) -> int:
+    """How many calls without an answer are an outage: few, where few are made at once."""
+    lane, passage = task.lane, task.passage
+    queue = walk.settings.operation(lane.operation).queue or lane.operation
+    pack = pack_of(walk, lane, passage)
+    _, in_flight = windows(walk, task.spec, lane, queue, passage, pack)
+    return outage_row(in_flight // pack, walk.policy(lane.operation).max_attempts)
 
 
 def refusals(task: Task, error: ProviderError) -> int:

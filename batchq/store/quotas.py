@@ -112,9 +112,9 @@ class QuotaStore:
         args += ["" if (value := getattr(learnt, field)) is None else value for field in LEARNT]
         return int(self._db.run("refuse", [self._db.keys.quota(name)], args))
 
-    def fail(self, name: str, succeeded: int) -> tuple[int, bool]:
+    def fail(self, name: str, succeeded: int, row: int) -> tuple[int, bool]:
         """A call got no answer, after `succeeded` others that did. See core.quota.Quota.fail for what it returns."""
-        args: list[Arg] = [self._db.now_arg, succeeded]
+        args: list[Arg] = [self._db.now_arg, succeeded, row]
         held_ms, charged = self._db.run("fail", [self._db.keys.quota(name)], args)
         return int(held_ms), bool(charged)
 

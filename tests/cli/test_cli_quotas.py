@@ -80,7 +80,7 @@ def test_use_limits_and_their_source_are_shown(client: Client, capsys: pytest.Ca
 def test_an_open_breaker_is_told(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
     draw(client, 1)
     for _ in range(20):
-        client.walk.quotas.fail(NAME, 0)
+        client.walk.quotas.fail(NAME, 0, 20)
     assert main(["quotas"]) == 0
     assert "the provider does not answer" in capsys.readouterr().out
     client.quotas.resume(NAME)

@@ -316,20 +316,25 @@ def test_failures_that_outweigh_the_answers_open_the_breaker_and_the_first_answe
 ) -> None:
     limits = QuotaLimits(requests_per_minute=6_000)
     bench.draw(1, limits)
-    assert [bench.store.fail("q", 4) for _ in range(200)] == [(0, True)] * 200, "one of five may fail"
-    opened = [bench.store.fail("q", 0) for _ in range(19)]
+    assert [bench.store.fail("q", 4, 20) for _ in range(200)] == [(0, True)] * 200, "one of five may fail"
+    opened = [bench.store.fail("q", 0, 20) for _ in range(19)]
     assert opened == [(0, True)] * 18 + [(1_000, False)], "20 with the last of those"
-    assert bench.store.fail("q", 3) == (1_000, False), "under way when it opened: charged to nobody"
+    assert bench.store.fail("q", 3, 20) == (1_000, False), "under way when it opened: charged to nobody"
     drawn = bench.draw(10, limits)
     assert (drawn.slots_ms, drawn.binding) == ((), "outage")
-    holds = []
-    for _ in range(7):
+    holds, began = [], bench.now
+    while True:
         bench.pass_time(bench.store.view("q").held_ms)
         assert len(bench.draw(10, limits).slots_ms) == 1
-        held_ms, charged = bench.store.fail("q", 0)
-        assert charged, "else an item that never gets an answer would be tried for ever"
+        held_ms, charged = bench.store.fail("q", 0, 20)
+        assert charged == (bench.now - began > 600_000), (
+            "else an item without an answer would be tried for ever"
+        )
+        if charged:
+            break
         holds.append(held_ms)
-    assert holds == [2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]
+    assert holds[:7] == [2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]
+    assert set(holds[7:]) == {30_000}
     bench.pass_time(30_000)
     bench.draw(1, limits)
     asked = Asked("me", (0,) * 100, 1_000, pacific.pacific_days(bench.now), freed=1, succeeded=1)

@@ -148,7 +148,7 @@ class Books(RuleBasedStateMachine):
     def the_provider_is_away(self, calls: int) -> None:
         self.database.now_ms = self.clock
         for _ in range(calls):
-            self.store.fail("q", 0)
+            self.store.fail("q", 0, 20)
 
     @rule(on=st.booleans())
     def somebody_pauses_or_resumes(self, on: bool) -> None:

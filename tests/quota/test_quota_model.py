@@ -57,7 +57,7 @@ class Histories(RuleBasedStateMachine):
         for owner in OWNERS:  # a first draw cannot know of a step of the clock before it
             self.somebody_draws(owner, [], 0)
 
-    @rule(ms=st.one_of(st.integers(0, 300), st.integers(0, 5_000), st.integers(0, 70_000)))
+    @rule(ms=st.one_of(st.integers(0, 300), st.integers(0, 5_000), st.integers(0, 70_000), st.just(400_000)))
     def time_passes(self, ms: int) -> None:
         self.now += ms
         self.real_ms += ms
@@ -147,13 +147,18 @@ class Histories(RuleBasedStateMachine):
         script = self.store.refuse(self.names[which], kind, for_ms, learnt)
         assert script == self.models[which].refuse(self.now, kind, for_ms, learnt)
 
-    @rule(which=st.integers(0, 2), calls=st.integers(1, 30), succeeded=st.integers(0, 3))
-    def calls_get_no_answer(self, which: int, calls: int, succeeded: int) -> None:
+    @rule(
+        which=st.integers(0, 2),
+        calls=st.integers(1, 30),
+        succeeded=st.integers(0, 3),
+        row=st.sampled_from([2, 6, 20]),
+    )
+    def calls_get_no_answer(self, which: int, calls: int, succeeded: int, row: int) -> None:
         which %= len(self.names)
         self.database.now_ms = self.now
         for _ in range(calls):
-            script = self.store.fail(self.names[which], succeeded)
-            assert script == self.models[which].fail(self.now, succeeded)
+            script = self.store.fail(self.names[which], succeeded, row)
+            assert script == self.models[which].fail(self.now, succeeded, row)
             succeeded = 0
 
     @rule(which=st.integers(0, 2), rpm=st.sampled_from([0, 2, 100]))

@@ -4,7 +4,7 @@ local MINUTE_US, FAST, SLOW = 60000000, 20, 21
 local CLOCK_SLACK_MS, POLL_MS, RESERVED_MS, LARGE_SHARE, LARGER = 250, 100, 2000, 20, 2
 local FIRST_RPM, GROWTH = 1200, 6
 local LOWEST_RPM, RECOVERY_SHARE, BREAKER_ROW, LONGEST_CAPACITY_HOLD_MS = 6, 50, 3, 60000
-local OUTAGE_ROW, FIRST_OUTAGE_HOLD_MS, LONGEST_OUTAGE_HOLD_MS, PROBE_MS = 20, 1000, 30000, 30000
+local FIRST_OUTAGE_HOLD_MS, LONGEST_OUTAGE_HOLD_MS, PATIENCE_MS, PROBE_MS = 1000, 30000, 600000, 30000
 local NO_DAY_MS = 4503599627370496
 local KEEP_MS = 3456000000 -- 40 days after its last use what was learnt is forgotten
 local DIMENSIONS = { "rpm", "tpm", "rpd", "conc" }
@@ -16,7 +16,7 @@ local TEXTS = { "why", "paused", "learns", "epoch", "res_for", "probe_for" }
 local WRITTEN_TEXTS = { "why", "epoch", "res_for", "probe_for" } -- the others have writers of their own
 local NUMBERS = {
   "hold", "skew", "last", "born", "next", "tail", "sum_r", "sum_t", "day", "of_day", "res_until",
-  "cap", "cap_top", "cap_at", "dec_at", "row", "failing", "probe_until",
+  "cap", "cap_top", "cap_at", "dec_at", "row", "failing", "open_at", "probe_until",
 }
 
 -- What a person set (0: no limit), else the lower of what is configured and what was learnt.
