@@ -5,12 +5,15 @@ Facts come in, findings go out. A worker refuses to start on a FAIL and logs eac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batchq.store.fleet import Beat
 
 OLDEST_SERVER = (7, 0)  # Redis: what the store's scripts need
 LIBRARIES: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -157,12 +160,15 @@ def worker(setup: WorkerSetup) -> Iterator[Finding]:
         )
 
 
-def limits(by_worker: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
-    """Whether live workers are configured alike; `by_worker`: the limits in words that each has, by their table."""
-    for table in sorted({name for theirs in by_worker.values() for name in theirs}):
+def limits(alive: Iterable[Beat]) -> Iterator[Finding]:
+    """Whether live workers are configured alike. Of a queue's limits those have no say who do not consume it."""
+    by_worker = {beat.name or beat.incarnation: beat for beat in alive}
+    for table in sorted({name for beat in by_worker.values() for name in beat.limits}):
+        kind, _, queue = table.partition(".")
         having: dict[str, list[str]] = {}
-        for worker, theirs in sorted(by_worker.items()):
-            having.setdefault(theirs.get(table) or "no limit", []).append(worker)
+        for worker, beat in sorted(by_worker.items()):
+            if kind != "queues" or queue in beat.queues:
+                having.setdefault(beat.limits.get(table) or "no limit", []).append(worker)
         if len(having) > 1:
             told = "; ".join(f"{value} ({', '.join(workers)})" for value, workers in having.items())
             yield warn(

@@ -118,7 +118,7 @@ class Life:
 
     def _compare_limits(self) -> None:
         alive = self.walk.fleet.alive(int(self._settings.lease_s * 1000))
-        for finding in checks.limits({beat.name or beat.incarnation: beat.limits for beat in alive}):
+        for finding in checks.limits(alive):
             log.warning("%s", finding)
 
     def _report_drops(self) -> None:

@@ -144,7 +144,7 @@ def fleet(settings: Settings) -> Iterator[Finding]:
     for host, warning in dict.fromkeys((beat.host, warning) for beat in beats for warning in beat.warnings):
         yield warn("workers", f"one on {host} warned at its start: {warning}")
     yield from _projects(settings, beats)
-    yield from limits({beat.name or beat.incarnation: beat.limits for beat in beats})
+    yield from limits(beats)
 
 
 def _projects(settings: Settings, beats: list[Beat]) -> Iterator[Finding]:

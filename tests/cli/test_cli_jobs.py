@@ -373,10 +373,15 @@ def test_doctor_names_the_limits_in_which_workers_differ(batchq: Terminal, job: 
     with Client() as client:
         for name, rpm in (("a", "600"), ("b", "900"), ("c", "600")):
             limits = {"queues.slow": "concurrency=5", 'quotas."m"': f"requests_per_minute={rpm}"}
-            beat = Beat(name, "here", 1, 5, ("control",), "gevent", "1", "p", name=name, limits=limits)
+            beat = Beat(name, "here", 1, 5, ("control", "slow"), "gevent", "1", "p", name=name, limits=limits)
             client.walk.fleet.beat(beat, 4_000, 15_000)
+        limits.pop("queues.slow")  # a worker that has nothing to do with that queue
+        beat = Beat("d", "here", 1, 5, ("control",), "gevent", "1", "p", name="d", limits=limits)
+        client.walk.fleet.beat(beat, 4_000, 15_000)
     found = batchq("doctor", "--no-provider").out
-    differing = 'workers differ in [quotas."m"]: requests_per_minute=600 (a, c); requests_per_minute=900 (b)'
+    differing = (
+        'workers differ in [quotas."m"]: requests_per_minute=600 (a, c, d); requests_per_minute=900 (b)'
+    )
     assert differing in " ".join(found.split())
     assert "queues.slow" not in found
 
