@@ -34,7 +34,7 @@ from batchq.flow.redrive import Choice, Filters, dead_letters, purge, redrive
 from batchq.flow.status import completed, foreseen
 from batchq.flow.submission import Accepted, Submission, SubmitOptions, check_arguments, submission_of
 from batchq.flow.submit import submit
-from batchq.flow.waiting import Lonely, patience, whole_or_none
+from batchq.flow.waiting import Lonely, Patience, whole_or_none
 from batchq.flow.walk import Walk
 from batchq.formats.given import Rows, given_items
 from batchq.settings import Settings, load
@@ -252,14 +252,13 @@ class Client:
         """Settled items in input order; `only` of these states. Raises NotFound.
 
         Of a job that is all or nothing there are none before every item has succeeded: raises Conflict. With `wait`
-        each as its turn settles; `stop`, set by somebody, ends the waiting.
+        each as its turn settles, also when Redis is away meanwhile; `stop`, set by somebody, ends the waiting.
         """
         spec = self.walk.spec(job_id)
-        stop = stop or threading.Event()
+        patience = Patience(self.walk, job_id, stop or threading.Event()) if wait else None
         if spec.all_or_nothing:
-            whole_or_none(self.walk, job_id, patience(self.walk, job_id, stop) if wait else None)
-        table_wait = patience(self.walk, job_id, stop) if wait else None
-        for stored in self.walk.outcomes.results(job_id, lanes=len(spec.lanes), wait=table_wait):
+            whole_or_none(self.walk, job_id, patience)
+        for stored in self.walk.outcomes.results(job_id, lanes=len(spec.lanes), patience=patience):
             if stored.outcome is None or (only is not None and stored.state not in only):
                 continue
             yield result_of(self.walk, spec, stored, stored.outcome)

@@ -6,13 +6,17 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from typing import TypeVar
 
 from batchq.core.job import JobRecord
 from batchq.core.lifecycle import ENDED, JobState
 from batchq.core.wording import no_worker
 from batchq.errors import Conflict, NoWorkerWarning
+from batchq.flow.patience import patiently
 from batchq.flow.status import unserved_queues
 from batchq.flow.walk import Walk
+
+Value = TypeVar("Value")
 
 LONELY_S = 2.0  # of waiting before a look at who consumes the queues
 
@@ -36,9 +40,9 @@ class Lonely:
             warnings.warn(f"job {self._job_id} waits: {no_worker(missing)}", NoWorkerWarning, stacklevel=2)
 
 
-def whole_or_none(walk: Walk, job_id: str, wait: Callable[[], bool] | None) -> None:
-    """Raises Conflict while an all-or-nothing job has no results to show; with `wait` its end is waited for."""
-    while wait is not None and wait():
+def whole_or_none(walk: Walk, job_id: str, patience: Patience | None) -> None:
+    """Raises Conflict while an all-or-nothing job has no results to show; with `patience` its end is waited for."""
+    while patience is not None and patience.pause():
         pass
     record = walk.jobs.record(job_id)
     if record.state is JobState.COMPLETED:
@@ -56,15 +60,24 @@ def whole_or_none(walk: Walk, job_id: str, wait: Callable[[], bool] | None) -> N
     )
 
 
-def patience(walk: Walk, job_id: str, stop: threading.Event) -> Callable[[], bool]:
-    """Waits a moment; False when nothing more can come."""
-    lonely = Lonely(walk, job_id)
+class Patience:
+    """Of who reads a job's results while it runs; `stop`, set by somebody, ends it with GaveUp or at the next pause."""
 
-    def wait() -> bool:
-        record = walk.jobs.record(job_id)
+    def __init__(self, walk: Walk, job_id: str, stop: threading.Event) -> None:
+        self._walk, self._job_id, self._stop = walk, job_id, stop
+        self._lonely = Lonely(walk, job_id)
+
+    def read(self, what: Callable[[], Value], /) -> Value:
+        """Its answer, however long Redis is away."""
+        return patiently(what, self._stop.is_set)
+
+    def pause(self) -> bool:
+        """Wait a moment; False when nothing more can come."""
+        return self.read(self._may_come) and not self._stop.wait(0.2)
+
+    def _may_come(self) -> bool:
+        record = self._walk.jobs.record(self._job_id)
         if record.state in ENDED and record.finished_at is not None:
             return False
-        lonely.look(record)
-        return not stop.wait(0.2)
-
-    return wait
+        self._lonely.look(record)
+        return True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from batchq.errors import NotFound
 from batchq.store import codec
@@ -11,6 +12,10 @@ from batchq.store.database import Database
 SHARD_ENTRY = 20  # bytes of an entry in the table of shards
 TABLE_PAGE = 1_000  # entries read at once
 ShardRow = tuple[int, int, int, int]  # number of a shard, position of its first item, items, lane
+
+
+def at_once(ask: Callable[[], bytes]) -> bytes:
+    return ask()
 
 
 class InputStore:
@@ -29,17 +34,22 @@ class InputStore:
         data: bytes | None = self._db.command("HGET", self._db.job_keys(job_id).files, digest)
         return data
 
-    def table(self, job_id: str) -> Iterator[ShardRow]:
-        """(shard, base, items, lane) of every shard, in order."""
-        keys, page = self._db.job_keys(job_id), 0
+    def table(
+        self, job_id: str, read: Callable[[Callable[[], bytes]], bytes] = at_once
+    ) -> Iterator[ShardRow]:
+        """(shard, base, items, lane) of every shard, in order. `read` asks for a page, perhaps again and again."""
+        page = 0
         while True:
-            start = page * TABLE_PAGE * SHARD_ENTRY
-            raw = self._db.command(
-                "GETRANGE", keys.shards, start, start + TABLE_PAGE * SHARD_ENTRY - 1
-            ).decode()
+            raw = read(partial(self._page, job_id, page)).decode()
             for at in range(0, len(raw), SHARD_ENTRY):
                 number = page * TABLE_PAGE + at // SHARD_ENTRY
                 yield number, int(raw[at : at + 12]), int(raw[at + 12 : at + 17]), int(raw[at + 17 : at + 20])
             if len(raw) < TABLE_PAGE * SHARD_ENTRY:
                 return
             page += 1
+
+    def _page(self, job_id: str, page: int) -> bytes:
+        start = page * TABLE_PAGE * SHARD_ENTRY
+        end = start + TABLE_PAGE * SHARD_ENTRY - 1
+        found: bytes = self._db.command("GETRANGE", self._db.job_keys(job_id).shards, start, end)
+        return found

@@ -6,16 +6,28 @@ import heapq
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from batchq.core.lifecycle import DEAD_LETTERS, SETTLED, STATE_OF_BYTE, ItemByte, ItemState
 from batchq.core.records import ErrorInfo, History, Outcome, joined
 from batchq.errors import NotFound
 from batchq.store import codec
 from batchq.store.database import Database
-from batchq.store.inputs import SHARD_ENTRY, InputStore, ShardRow
+from batchq.store.inputs import SHARD_ENTRY, InputStore, ShardRow, at_once
 from batchq.store.keys import SCHEMA
 from batchq.store.leases import RedriveRequest
+
+Value = TypeVar("Value")
+
+
+class Patience(Protocol):
+    """Of a reader that waits for what is not settled yet."""
+
+    def pause(self) -> bool:
+        """Wait a moment; False when nothing more can come."""
+
+    def read(self, what: Callable[[], Value], /) -> Value:
+        """Its answer, however long the server is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,44 +58,42 @@ class OutcomeStore:
     def __init__(self, database: Database, inputs: InputStore) -> None:
         self._db, self._inputs = database, inputs
 
-    def results(
-        self, job_id: str, *, lanes: int, wait: Callable[[], bool] | None = None
-    ) -> Iterator[StoredResult]:
-        """Every item in input order, one shard in memory for each lane.
-
-        With `wait`, an open item is waited for: `wait()` pauses, and answers False when nothing more can come.
-        """
+    def results(self, job_id: str, *, lanes: int, patience: Patience | None = None) -> Iterator[StoredResult]:
+        """Every item in input order, one shard in memory for each lane. With `patience` an open item is waited for."""
+        rows = self._inputs.table(job_id, at_once if patience is None else patience.read)
         if lanes <= 1:
-            for number, base, n, _ in self._inputs.table(job_id):
-                yield from self._awaited(job_id, number, base, n, wait)
+            for number, base, n, _ in rows:
+                yield from self._awaited(job_id, number, base, n, patience)
             return
-        table = list(self._inputs.table(job_id))
+        table = list(rows)
         streams = [
-            self._lane_results(job_id, [row for row in table if row[3] == lane], wait)
+            self._lane_results(job_id, [row for row in table if row[3] == lane], patience)
             for lane in range(lanes)
         ]
         yield from heapq.merge(*streams, key=lambda result: result.ordinal)
 
     def _lane_results(
-        self, job_id: str, rows: Sequence[ShardRow], wait: Callable[[], bool] | None
+        self, job_id: str, rows: Sequence[ShardRow], patience: Patience | None
     ) -> Iterator[StoredResult]:
         for number, base, n, _ in rows:
-            yield from self._awaited(job_id, number, base, n, wait)
+            yield from self._awaited(job_id, number, base, n, patience)
 
     def _awaited(
-        self, job_id: str, number: int, base: int, n: int, wait: Callable[[], bool] | None
+        self, job_id: str, number: int, base: int, n: int, patience: Patience | None
     ) -> Iterator[StoredResult]:
-        """A shard's items; with `wait` each only once it is settled."""
-        given, over = 0, wait is None
-        while True:
-            for result in list(self.shard_results(job_id, number, base, n))[given:]:
+        """A shard's items; with `patience` each only once it is settled."""
+        if patience is None:
+            yield from self.shard_results(job_id, number, base, n)
+            return
+        given, over = 0, False
+        while given < n:
+            found = patience.read(lambda: list(self.shard_results(job_id, number, base, n)))
+            for result in found[given:]:
                 if result.outcome is None and not over:
                     break
                 given += 1
                 yield result
-            if given >= n or wait is None:
-                return
-            over = not wait()
+            over = given < n and not patience.pause()
 
     def keep_file(self, job_id: str, digest: str, data: bytes) -> None:
         """Store what an answer names by its digest, see core/pictures.py."""
