@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 from batchq.core.records import JsonObject
@@ -87,6 +88,7 @@ class Provider(Protocol):
         """Close the connections. Calling it twice is fine; a later call opens new ones."""
 
 
+@lru_cache(maxsize=1_000)  # each item's options have the names of the last one's
 def snake(name: str) -> str:
     """A wire name (camelCase) as Request.config has it; snake_case stays as it is."""
     return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda found: "_" + found[1].lower(), name)

@@ -361,7 +361,7 @@ def test_four_hundred_calls_go_at_once_and_their_connections_are_used_again(serv
         reply(ANSWER)(connection, request)
 
     server, provider = serve(script)
-    provider._client()
+    provider._ready()
     wrong: list[object] = []
 
     def ask() -> None:

@@ -52,10 +52,9 @@ class GeminiProvider:
 
     def generate(self, model: str, request: Request, *, timeout_s: float) -> JsonObject:
         def ask(client: genai.Client) -> None:
-            from batchq.providers.gemini.requests import config_of
-
             contents: Any = list(request.contents)
-            client.models.generate_content(model=model, contents=contents, config=config_of(request.config))
+            config = self._ready().config_of(request.config)
+            client.models.generate_content(model=model, contents=contents, config=config)
 
         return self._call(ask, timeout_s, read_answer)
 
@@ -86,7 +85,7 @@ class GeminiProvider:
     def warm(self) -> None:
         """Build the client now, so that the first call leaves when it is told to."""
         with contextlib.suppress(Exception):  # the call itself says what is wrong
-            self._client()
+            self._ready()
 
     def preflight(self, models: Iterable[str]) -> None:
         ends = time.monotonic() + PREFLIGHT_S
@@ -99,17 +98,17 @@ class GeminiProvider:
 
     def _call(self, ask: Callable[[genai.Client], Any], timeout_s: float, read: Callable[[bytes], T]) -> T:
         """Ask, and read the answer's bytes; whatever goes wrong comes out as one of our errors."""
-        from batchq.providers.gemini.errors import typed
-        from batchq.providers.gemini.transport import Exchange, exchange
-
-        seen = Exchange(deadline=0.0)
+        seen = None
         try:
-            client = self._client()  # building it is no part of the call's time
-            with exchange(timeout_s) as seen:
-                ask(client)
+            built = self._ready()  # building it is no part of the call's time
+            with built.exchange(timeout_s) as seen:
+                ask(built.client)
             return read(seen.body)
         except Exception as exc:
-            raise typed(exc, self._config, seen) from exc
+            from batchq.providers.gemini.errors import typed
+            from batchq.providers.gemini.transport import Exchange
+
+            raise typed(exc, self._config, seen or Exchange(deadline=0.0)) from exc
 
     def _refuse(self, model: str, error: Fatal) -> NoReturn:
         if error.code != 404:
@@ -124,12 +123,12 @@ class GeminiProvider:
         if built:
             built.close()
 
-    def _client(self) -> genai.Client:
+    def _ready(self) -> _Built:
         built = self._built
         if built is None:
             with self._building:
                 built = self._built = self._built or _Built(self._config, self._most_calls)
-        return built.client
+        return built
 
     def _start_afresh(self) -> None:
         """Forget connections and locks: a forked child must not use its parent's."""
@@ -153,7 +152,8 @@ class _Built:
 
     The client is kept referenced for as long as it is used: one that loses its last reference closes
     itself, even in the middle of a call. Its async half is never used, but building it loads certificates
-    three more times unless it is given ours.
+    three more times unless it is given ours. What stands on packages that are slow to import is kept here too: an
+    import costs each call something, also of what is there.
     """
 
     def __init__(self, config: GeminiConfig, most_calls: int) -> None:
@@ -161,8 +161,10 @@ class _Built:
         from google import genai
         from google.genai import types
 
-        from batchq.providers.gemini.transport import Transport, certificates
+        from batchq.providers.gemini.requests import config_of
+        from batchq.providers.gemini.transport import Transport, certificates, exchange
 
+        self.config_of, self.exchange = config_of, exchange
         context = certificates()
         self._transport = Transport(context, most=most_calls, proxy=_proxy(config))
         # follow_redirects stays off: a redirect would be a second request, with the key in its headers
@@ -200,17 +202,21 @@ def read_answer(body: bytes) -> JsonObject:
     google-genai would decode with replacement characters and drop fields it does not know.
     """
 
-    def no_constant(name: str) -> NoReturn:
-        raise Unavailable(f"the answer holds {name}, which is not JSON", kind="UNREADABLE")
-
     if not body:
         raise Unavailable("the answer has no body", kind="UNREADABLE")
-    answer: Any = json.loads(body.decode(), parse_constant=no_constant)
+    answer: Any = _decode(body.decode())
     if not isinstance(answer, dict):
         raise Unavailable("the answer is JSON but no object", kind="UNREADABLE")
     if b"\\ud" in body or b"\\uD" in body:
         json.dumps(answer, ensure_ascii=False).encode()  # a lone surrogate could not be stored
     return answer
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise Unavailable(f"the answer holds {name}, which is not JSON", kind="UNREADABLE")
+
+
+_decode = json.JSONDecoder(parse_constant=_no_constant).decode  # json.loads would make one a call
 
 
 def read_vectors(body: bytes) -> Embedded:

@@ -62,10 +62,9 @@ def _config_type() -> type[types.GenerateContentConfig]:
     from google.genai import types
 
     class Config(types.GenerateContentConfig):
-        def __contains__(self, key: object) -> bool:
-            """No: it is a model. Without this, google-genai's `name in config` walks all 40 fields for each of
-            40 names, a tenth of a worker's processor time, to come to the same answer."""
-            return False
+        # Nothing is in it: it is a model. Without this, google-genai's `name in config` walks all 40 fields for
+        # each of 40 names, a tenth of a worker's processor time, to come to the same answer.
+        __contains__ = frozenset[object]().__contains__
 
     return Config
 
