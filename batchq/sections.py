@@ -45,6 +45,9 @@ class OperationSettings(_Section):
     )
 
 
+UNSET_OPERATION = OperationSettings()
+
+
 class PriceSettings(_Section):
     """What a model's calls cost, in place of the built-in table: USD a million tokens."""
 

@@ -33,7 +33,14 @@ from pydantic_settings import (
 from batchq.core import redis_url
 from batchq.core.ring import TURN_S
 from batchq.errors import ConfigurationError
-from batchq.sections import Count, OperationSettings, Positive, PriceSettings, QuotaSettings
+from batchq.sections import (
+    UNSET_OPERATION,
+    Count,
+    OperationSettings,
+    Positive,
+    PriceSettings,
+    QuotaSettings,
+)
 
 PREFIX = "BATCHQ_"
 FILE_NAME = "batchq.toml"
@@ -221,7 +228,7 @@ class Settings(BaseSettings):
         if self.lease_s < 3 * self.heartbeat_s:
             return f"lease_s={self.lease_s:g} must be at least 3 × heartbeat_s={self.heartbeat_s:g}: raise the lease"
         deadlines = {name: one.timeout_s for name, one in self.operations.items()}
-        longest = max([OperationSettings().timeout_s, *deadlines.values()])
+        longest = max([UNSET_OPERATION.timeout_s, *deadlines.values()])
         busy_s = longest + max(self.permit_wait_s, self.message_retry_s, TURN_S)
         if busy_s < self.visibility_timeout_s:
             return None
@@ -242,7 +249,7 @@ class Settings(BaseSettings):
 
     def operation(self, name: str) -> OperationSettings:
         """The settings of an operation, defaults where none are set."""
-        return self.operations.get(name) or OperationSettings()
+        return self.operations.get(name, UNSET_OPERATION)
 
     def queue_of(self, operation: str) -> str:
         """The Celery queue an operation is routed to."""

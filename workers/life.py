@@ -7,8 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +24,23 @@ from batchq.store.fleet import Beat
 from workers.consumer import drops
 
 log = logging.getLogger("batchq")
+
+
+class AtItems:
+    """A `with` block around each item, so that the heartbeat can say how many there are."""
+
+    def __init__(self) -> None:
+        self._threads: set[int] = set()  # or greenlets
+
+    @property
+    def count(self) -> int:
+        return len(self._threads)
+
+    def __enter__(self) -> None:
+        self._threads.add(threading.get_ident())
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.discard(threading.get_ident())
 
 
 class Life:
@@ -45,7 +61,7 @@ class Life:
         self._settings = settings
         self._ended = threading.Event()
         self._server: str | None = None  # the life of the store's server that the last heartbeat saw
-        self._at: set[int] = set()  # threads (or greenlets) that are at an item
+        self.at_an_item = AtItems()
         self._beat = Beat(
             incarnation=self.walk.incarnation,
             host=socket.gethostname(),
@@ -75,16 +91,6 @@ class Life:
             self._every(self._settings.heartbeat_s, self._report_drops, "dropped messages")
             self._every(self._settings.sweep_s, lambda: tidy(self.walk, self.walk.project), "uploads")
 
-    @contextmanager
-    def at_an_item(self) -> Iterator[None]:
-        """Around an item, so that the heartbeat can say how many there are."""
-        me = threading.get_ident()
-        self._at.add(me)
-        try:
-            yield
-        finally:
-            self._at.discard(me)
-
     def stop_claiming(self) -> None:
         """Nothing new is claimed; waits end. Must not block: it runs in gevent's hub."""
         self.walk.stop.set()
@@ -104,7 +110,9 @@ class Life:
 
     def _beat_once(self) -> None:
         period_ms, lease_ms = int(self._settings.heartbeat_s * 1000), int(self._settings.lease_s * 1000)
-        weather = self.walk.fleet.beat(replace(self._beat, running=len(self._at)), period_ms, lease_ms)
+        weather = self.walk.fleet.beat(
+            replace(self._beat, running=self.at_an_item.count), period_ms, lease_ms
+        )
         if weather.server == self._server:
             return
         if self._server is not None:

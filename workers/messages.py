@@ -72,10 +72,14 @@ def _embeds(embed: object) -> bool:
         return True
     if not isinstance(embed, Mapping):
         return False
-    links = [embed.get(name) for name in LINKS]
-    if not _are(links, list):
-        return False
-    tasks = [task for link in links for task in link or ()]
+    tasks: list[Any] = []
+    for name in LINKS:
+        link = embed.get(name)
+        if link is None:
+            continue
+        if not isinstance(link, list):
+            return False
+        tasks += link
     chord = embed.get("chord")
     if chord is not None:
         if not isinstance(chord, Mapping) or not isinstance(chord.get("chord_size"), int):

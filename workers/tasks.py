@@ -66,7 +66,7 @@ class ItemTask(Task):  # type: ignore[type-arg]
 def run_item(job_id: str, lane: int, position: int | list[int], ticket: int) -> None:
     """A header task of a wave: one item, or the positions of a pack. Raises nothing but Celery's Retry, which keeps its place in the chord."""
     mine = life.current()
-    with mine.at_an_item():
+    with mine.at_an_item:
         if isinstance(position, list):
             again = process_pack(PackMessage(job_id, lane, tuple(position), ticket), mine.walk)
         else:

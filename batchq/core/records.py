@@ -96,6 +96,9 @@ class Usage:
         return [self.input_tokens, self.output_tokens, self.cached_tokens, *media]
 
 
+NO_USAGE = Usage()
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What an operation made of one item.
@@ -124,11 +127,11 @@ class Attempt:
     at_ms: int  # Unix time
     duration_ms: int
     error: ErrorInfo
-    usage: Usage = Usage()  # of an answer that was no good
+    usage: Usage = NO_USAGE  # of an answer that was no good
 
     def wire(self) -> list[Any]:
         raw: list[Any] = [self.at_ms, self.duration_ms, *self.error.wire().values()]
-        return raw if self.usage == Usage() else [*raw, self.usage.wire()]
+        return raw if self.usage == NO_USAGE else [*raw, self.usage.wire()]
 
     @classmethod
     def from_wire(cls, raw: list[Any]) -> Attempt:
@@ -176,7 +179,7 @@ class Outcome:
             raw["r"] = self.response
         if self.error is not None:
             raw["e"] = self.error.wire()
-        if self.usage != Usage():
+        if self.usage != NO_USAGE:
             raw["u"] = self.usage.wire()
         if self.history:
             raw["h"] = [attempt.wire() for attempt in self.history]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from batchq.core.discreet import trace_of
@@ -35,7 +36,7 @@ def ask(task: Task, walk: Walk) -> Asked:
 
     def run() -> Answer:
         operation = walk.operation(task.lane.operation)
-        return walk.calls.run(lambda: operation.run(call), _time_of(operation, call))
+        return walk.calls.run(partial(operation.run, call), _time_of(operation, call))
 
     answer, duration_ms = _timed(task, run)
     return _asked(answer, began, duration_ms)

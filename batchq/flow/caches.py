@@ -28,13 +28,16 @@ class Lru(Generic[Key, Value]):
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         """Raises what `make` raises; who waited for that tries it anew."""
         while True:
+            try:
+                self._entries.move_to_end(key)  # what is there needs no lock: each of these is one step
+                return self._entries[key][0]
+            except KeyError:
+                pass
             with self._lock:
-                found = self._entries.get(key)
-                if found is not None:
-                    self._entries.move_to_end(key)
-                    return found[0]
                 made = self._making.get(key)
                 if made is None:
+                    if key in self._entries:  # made since we looked
+                        continue
                     mine = self._making[key] = threading.Event()
                     break
             made.wait()

@@ -26,21 +26,42 @@ class CutShort(BaseException):
     """The process is stopping and has waited for its calls for as long as it may."""
 
 
-class _Call:
-    """One call under way. `end` makes it raise CutShort where it is waited for."""
+class _Helped:
+    """A call in a helper thread."""
 
-    def __init__(self, end: Callable[[_Call], None]) -> None:
-        self.end = end
+    def __init__(self) -> None:
         self.done = threading.Event()
         self.value: Any = None
         self.error: BaseException | None = None
         self.cut = False
 
+    def end(self) -> None:
+        self.cut = True
+        self.done.set()
+
+
+class _Greenlet:
+    """A call in the greenlet that waits for it."""
+
+    __slots__ = ("_hub", "_me", "under_way")
+
+    def __init__(self, hub: Any, me: Any) -> None:
+        self._hub, self._me, self.under_way = hub, me, True
+
+    def end(self) -> None:
+        self._hub.loop.run_callback(self._throw)
+
+    def _throw(self) -> None:
+        if self.under_way:  # still, now that its turn has come
+            self._me.throw(CutShort)
+
 
 class Calls:
+    """`end` of one under way makes it raise CutShort where it is waited for."""
+
     def __init__(self) -> None:
-        self._under_way: set[_Call] = set()
-        self._helpers: deque[SimpleQueue[tuple[_Call, Callable[[], Any]]]] = deque()
+        self._under_way: set[_Helped | _Greenlet] = set()
+        self._helpers: deque[SimpleQueue[tuple[_Helped, Callable[[], Any]]]] = deque()
         self._over = threading.Event()
 
     @property
@@ -52,11 +73,11 @@ class Calls:
         """No call goes on; those under way raise CutShort."""
         self._over.set()
         for call in list(self._under_way):
-            call.end(call)
+            call.end()
 
     def run(self, what: Callable[[], Value], timeout_s: float) -> Value:
         """What `what` returns or raises. Raises TimedOut and CutShort."""
-        if self.over:
+        if self._over.is_set():
             raise CutShort
         if _on_gevent():
             return self._in_greenlet(what, timeout_s)
@@ -67,26 +88,17 @@ class Calls:
     def _in_greenlet(self, what: Callable[[], Value], timeout_s: float) -> Value:
         import gevent
 
-        me, loop = gevent.getcurrent(), gevent.get_hub().loop
-
-        def throw(call: _Call) -> None:
-            if call in self._under_way:  # still, now that its turn has come
-                me.throw(CutShort)
-
-        call = _Call(lambda call: loop.run_callback(throw, call))
+        call = _Greenlet(gevent.get_hub(), gevent.getcurrent())
         self._under_way.add(call)
         try:
             with gevent.Timeout(timeout_s, TimedOut):
                 return what()
         finally:
+            call.under_way = False
             self._under_way.discard(call)
 
     def _in_helper(self, what: Callable[[], Value], timeout_s: float) -> Value:
-        def cut(call: _Call) -> None:
-            call.cut = True
-            call.done.set()
-
-        call = _Call(cut)
+        call = _Helped()
         self._under_way.add(call)
         try:
             self._helper().put((call, what))
@@ -102,16 +114,16 @@ class Calls:
         value: Value = call.value
         return value
 
-    def _helper(self) -> SimpleQueue[tuple[_Call, Callable[[], Any]]]:
+    def _helper(self) -> SimpleQueue[tuple[_Helped, Callable[[], Any]]]:
         """A thread that waits for work, an old one if there is one: operations keep connections by thread."""
         try:
             return self._helpers.pop()
         except IndexError:
-            inbox: SimpleQueue[tuple[_Call, Callable[[], Any]]] = SimpleQueue()
+            inbox: SimpleQueue[tuple[_Helped, Callable[[], Any]]] = SimpleQueue()
             threading.Thread(target=self._help, args=(inbox,), name="batchq call", daemon=True).start()
             return inbox
 
-    def _help(self, inbox: SimpleQueue[tuple[_Call, Callable[[], Any]]]) -> None:
+    def _help(self, inbox: SimpleQueue[tuple[_Helped, Callable[[], Any]]]) -> None:
         while True:
             call, what = inbox.get()
             try:

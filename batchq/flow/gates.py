@@ -169,6 +169,13 @@ def spoken(quota: str) -> str:
     return name.partition(":")[2] if kind == "model" else quota
 
 
+def _own_limits(spec: JobSpec) -> tuple[object, ...]:
+    """What of a job decides on its passage: nothing, where it has no limits of its own."""
+    if spec.rpm is None and spec.concurrency is None and spec.tpm is None:
+        return ()
+    return spec.id, spec.rpm, spec.concurrency, spec.tpm
+
+
 class Gates:
     """Made as lanes come by; a job's gates go when the job is no longer known."""
 
@@ -188,12 +195,23 @@ class Gates:
         self._queue, self._workers, self._stopping = queue, workers, stopping
         self.holds = Holds(store, slots)
         self._gates: dict[tuple[str, ...], Gate] = {}
+        self._passages: dict[tuple[object, ...], Passage] = {}  # by all that a passage depends on
         self._experience: dict[tuple[str, str | None], Experience] = {}
         self._lock = threading.Lock()
 
     def of(self, spec: JobSpec, lane: Lane, project: str | None = None) -> Passage:
         """`project` is told where this process has none of its own: submitters ask for the workers'."""
-        chain = self._chain(spec, lane, self._project if project is None else project)
+        if project is None:
+            project = self._project
+        queue = self._queue(lane.operation)
+        key = (*_own_limits(spec), lane.operation, lane.model, queue, project)
+        passage = self._passages.get(key)
+        if passage is None:
+            passage = self._passages[key] = self._make(spec, lane, queue, project)
+        return passage
+
+    def _make(self, spec: JobSpec, lane: Lane, queue: str, project: str) -> Passage:
+        chain = self._chain(spec, lane, queue, project)
         quotas = tuple(chain)
         model = quotas[-1] if lane.model is not None else None
         key = (lane.operation, lane.model)
@@ -214,13 +232,12 @@ class Gates:
                 )
         return Passage(gate, quotas, tuple(chain.values()), model, self.holds, experience)
 
-    def _chain(self, spec: JobSpec, lane: Lane, project: str) -> dict[str, QuotaLimits]:
+    def _chain(self, spec: JobSpec, lane: Lane, queue: str, project: str) -> dict[str, QuotaLimits]:
         """The quotas of a lane and what this process's settings say of them."""
         chain: dict[str, QuotaLimits] = {}
         own = job_limits(spec)
         if not own.unlimited:
             chain[job_quota(spec.id)] = own
-        queue = self._queue(lane.operation)
         if queue in self._settings.queues:
             chain[queue_quota(queue)] = limits_of(self._settings.queues[queue])
         if lane.model is not None:
@@ -234,4 +251,6 @@ class Gates:
         with self._lock:
             for quotas in [quotas for quotas in self._gates if quotas[0] == job_quota(job_id)]:
                 del self._gates[quotas]
+            for key in [key for key in self._passages if key[0] == job_id]:
+                del self._passages[key]
         self.holds.forget(job_quota(job_id))

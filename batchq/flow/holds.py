@@ -69,6 +69,8 @@ class Holds:
         Long holds are looked up again: somebody may have lifted them.
         """
         longest, reason = 0.0, ""
+        if not self._until:
+            return 0, reason
         for quota in quotas:
             known = self._until.get(quota)
             if known is not None and known[0] - time.monotonic() > LONG_S:

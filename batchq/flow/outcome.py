@@ -7,7 +7,7 @@ from typing import TypedDict
 from batchq.core import retry
 from batchq.core.lifecycle import ItemState
 from batchq.core.pricing import cost_usd
-from batchq.core.records import Answer, Attempt, ErrorInfo, Outcome, Usage
+from batchq.core.records import NO_USAGE, Answer, Attempt, ErrorInfo, Outcome, Usage
 from batchq.flow.task import Asked, Task
 from batchq.flow.walk import Walk
 
@@ -60,12 +60,14 @@ class _Paid(TypedDict):
 def _paid(walk: Walk, task: Task, last: Usage) -> _Paid:
     """What an item came to: its last call, and those before it that were answered in vain. Each is priced apart, by
     its own length."""
-    answered = [last, *(attempt.usage for attempt in task.lease.history)]
-    costs = [cost for usage in answered if (cost := cost_of(walk, task.lane.model, usage)) is not None]
-    return {"usage": sum(answered, Usage()), "cost_usd": sum(costs) if costs else None}
+    earlier = [attempt.usage for attempt in task.lease.history]
+    costs = [
+        cost for usage in (last, *earlier) if (cost := cost_of(walk, task.lane.model, usage)) is not None
+    ]
+    return {"usage": sum(earlier, last), "cost_usd": sum(costs) if costs else None}
 
 
 def cost_of(walk: Walk, model: str | None, usage: Usage) -> float | None:
-    if model is None or usage == Usage():
+    if model is None or usage == NO_USAGE:
         return None
     return cost_usd(model, usage, walk.prices)

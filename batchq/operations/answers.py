@@ -97,23 +97,25 @@ def usage_of(response: Mapping[str, Any]) -> Usage:
     if not isinstance(raw, Mapping):
         return Usage()
 
-    def count(name: str) -> int:
-        value = raw.get(name)
-        return value if isinstance(value, int) and value > 0 else 0
-
     return Usage(
-        input_tokens=count("promptTokenCount") + count("toolUsePromptTokenCount"),
-        output_tokens=count("candidatesTokenCount") + count("thoughtsTokenCount"),
-        cached_tokens=count("cachedContentTokenCount"),
+        input_tokens=_count(raw, "promptTokenCount") + _count(raw, "toolUsePromptTokenCount"),
+        output_tokens=_count(raw, "candidatesTokenCount") + _count(raw, "thoughtsTokenCount"),
+        cached_tokens=_count(raw, "cachedContentTokenCount"),
         image_tokens=_of_modality("IMAGE", raw.get("candidatesTokensDetails")),
         audio_tokens=_of_modality("AUDIO", raw.get("promptTokensDetails")),
     )
 
 
+def _count(holder: Mapping[str, Any], name: str) -> int:
+    value = holder.get(name)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
 def _of_modality(modality: str, details: Any) -> int:
-    rows = [row for row in details if isinstance(row, Mapping)] if isinstance(details, list) else []
-    counts = [row.get("tokenCount") for row in rows if row.get("modality") == modality]
-    return sum(count for count in counts if isinstance(count, int) and count > 0)
+    if not isinstance(details, list):
+        return 0
+    rows = [row for row in details if isinstance(row, Mapping) and row.get("modality") == modality]
+    return sum([_count(row, "tokenCount") for row in rows])
 
 
 def parsed(text: str) -> Any:

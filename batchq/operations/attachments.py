@@ -17,11 +17,13 @@ MOST_INLINE = 14_000_000  # bytes of a file that surely fits: base64 makes four 
 
 def outsourced(contents: Sequence[Mapping[str, Any]], uploads: Uploads | None) -> list[Mapping[str, Any]]:
     """The contents, their largest files uploaded until the rest fits into a request. Raises ProviderError."""
+    if uploads is None or not any(_blob(part) for content in contents for _, part in _parts(content)):
+        return list(contents)
     sizes = [
         (_size(part), index, at) for index, content in enumerate(contents) for at, part in _parts(content)
     ]
     over = sum(size for size, *_ in sizes) - MOST_IN_REQUEST
-    if over <= 0 or uploads is None:
+    if over <= 0:
         return list(contents)
     changed = [{**content, "parts": list(content.get("parts") or ())} for content in contents]
     for size, index, at in sorted(sizes, reverse=True):

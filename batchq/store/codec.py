@@ -14,9 +14,12 @@ from batchq.core.records import Attempt, History, Outcome
 LEVEL = 3  # of zstd; higher levels cost more CPU an item than the memory they save is worth
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # json.dumps makes one a call
+
+
 def dump(value: Any) -> bytes:
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return _encode(value).encode()
     except UnicodeEncodeError:  # a lone surrogate in an answer: only its escape survives UTF-8
         return json.dumps(value, separators=(",", ":")).encode()
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -79,15 +78,21 @@ def connect(
     return redis.Redis(connection_pool=pool)
 
 
-@contextmanager
-def translated(address: RedisAddress) -> Iterator[None]:
-    """Turn what redis-py raises into our errors, whose messages name the server and the remedy."""
-    try:
-        yield
-    except RedisError as exc:
-        raise translate(exc, address) from exc
-    except OSError as exc:
-        raise StoreUnavailable(f"Redis at {address.shown} does not answer: {exc}") from exc
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """A `with` block in which what redis-py raises turns into our errors, whose messages name the server and the
+    remedy. One serves for all calls."""
+
+    address: RedisAddress
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _type: object, exc: BaseException | None, _trace: object) -> None:
+        if isinstance(exc, RedisError):
+            raise translate(exc, self.address) from exc
+        if isinstance(exc, OSError):
+            raise StoreUnavailable(f"Redis at {self.address.shown} does not answer: {exc}") from exc
 
 
 def translate(exc: RedisError, address: RedisAddress) -> BatchqError:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 SCHEMA = 1  # of what is stored; older code leaves newer data alone
 MAX_LANES = 100  # of a job
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class JobKeys:
     """The keys of one job; about ten whatever its size."""
 
@@ -23,67 +24,67 @@ class JobKeys:
     def _key(self, name: str) -> str:
         return f"{self.namespace}:{{{self.job_id}}}:{name}"
 
-    @property
+    @cached_property
     def job(self) -> str:
         return self._key("job")  # HASH, the record
 
-    @property
+    @cached_property
     def shards(self) -> str:
         return self._key("sh")  # STRING, base, items and lane of each shard
 
-    @property
+    @cached_property
     def states(self) -> str:
         return self._key("st")  # STRING, one byte an item
 
-    @property
+    @cached_property
     def input(self) -> str:
         return self._key("in")  # HASH, shard -> compressed items
 
-    @property
+    @cached_property
     def output(self) -> str:
         return self._key("out")  # HASH, shard -> compressed outcomes
 
-    @property
+    @cached_property
     def files(self) -> str:
         return self._key("files")  # HASH, sha-256 -> bytes
 
-    @property
+    @cached_property
     def results(self) -> str:
         return self._key("res")  # HASH, position -> outcome not yet compacted
 
-    @property
+    @cached_property
     def past(self) -> str:
         return self._key("past")  # HASH, position -> history before a redrive, until its shard is compacted
 
-    @property
+    @cached_property
     def flight(self) -> str:
         return self._key("fl")  # HASH, position -> entry of an item in flight
 
-    @property
+    @cached_property
     def slow(self) -> str:
         return self._key("slow")  # ZSET, position by duration
 
-    @property
+    @cached_property
     def log(self) -> str:
         return self._key("log")  # LIST, the history
 
-    @property
+    @cached_property
     def purged(self) -> str:
         return self._key("purged")  # SET, positions of dead letters taken off the list
 
-    @property
+    @cached_property
     def box(self) -> str:
         return self._key("box")  # LIST, "shard:position" of dead letters that are not in their queue yet
 
-    @property
+    @cached_property
     def events(self) -> str:
         return self._key("events")  # HASH, number -> what the job's webhook is still to hear of
 
-    @property
+    @cached_property
     def redriven(self) -> str:
         return self._key("redriven")  # HASH, position -> times that the dead-letter queue sent it back
 
-    @property
+    @cached_property
     def box_lock(self) -> str:
         return self._key("box:lock")  # STRING, who empties the box; ends by itself, so it is not in `all`
 
@@ -111,6 +112,9 @@ class JobKeys:
             self.redriven,
             *self.lanes(lanes),
         ]
+
+
+job_keys = lru_cache(maxsize=1_000)(JobKeys)  # those of one job are asked for with each of its items
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from batchq.core.lifecycle import ItemByte
-from batchq.core.records import Attempt, History, Usage
-
-NO_USAGE = Usage()
+from batchq.core.records import NO_USAGE, Attempt, History, Usage
 
 
 @dataclass(frozen=True, slots=True)

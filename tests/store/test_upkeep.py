@@ -8,13 +8,14 @@ from collections.abc import Iterator
 import pytest
 from store_world import DAY_MS, START_MS, World
 
-from batchq import Client
+from batchq import Client, Job
 from batchq.cli import main
 from batchq.core import pacific
 from batchq.core.lifecycle import HoldCause, ItemByte
 from batchq.core.limits import QuotaLimits
 from batchq.core.permits import Asked
 from batchq.embedded import EmbeddedServer
+from batchq.flow.gates import Passage
 from batchq.flow.heal import sweep
 from batchq.settings import Settings
 from batchq.store.database import Database
@@ -63,6 +64,25 @@ def test_nothing_is_left_of_a_job_that_is_deleted(client: Client, database: Data
     walk.jobs.check_again(job.id, 0)
     assert walk.outbox.count_redrive(job.id, 2) == 0
     assert traces(database, job.id) == set()
+
+
+def test_jobs_without_limits_share_a_passage_and_one_of_a_jobs_own_goes_with_the_job(client: Client) -> None:
+    walk = client.walk
+    free, other, slow = (
+        client.submit([text], rpm=rpm) for text, rpm in (("a", None), ("b", None), ("c", 60))
+    )
+
+    def passage(job: Job, project: str = "one") -> Passage:
+        spec = walk.spec(job.id)
+        return walk.gates.of(spec, spec.lanes[0], project)
+
+    assert passage(free) is passage(other)
+    assert passage(free, "another").quotas != passage(free).quotas
+    own = passage(slow)
+    assert own is passage(slow)
+    assert own.quotas[0] == f"job:{slow.id}"
+    walk.gates.forget(slow.id)
+    assert passage(slow).gate is not own.gate
 
 
 def test_what_is_written_about_an_ended_job_expires_with_it(world: World) -> None:
