@@ -20,13 +20,15 @@ THREADS = 4  # for what blocks: names of hosts, certificates
 def ready(asyn: Any) -> None:
     """Give `fsspec.asyn` such a loop under gevent, unless it has one. A forked child has none, and gets its own."""
     monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("selectors") or asyn.loop[0] is not None:
+    if monkey is None or not monkey.is_module_patched("selectors"):
         return
-    loop = asyncio.SelectorEventLoop(_selector())
-    loop.set_default_executor(_executor())
-    asyn.loop[0] = loop
-    asyn.iothread[0] = threading.Thread(target=loop.run_forever, name="fsspecIO", daemon=True)
-    asyn.iothread[0].start()
+    with asyn.get_lock():
+        if asyn.loop[0] is None:
+            loop = asyncio.SelectorEventLoop(_selector())
+            loop.set_default_executor(_executor())
+            asyn.loop[0] = loop
+            asyn.iothread[0] = threading.Thread(target=loop.run_forever, name="fsspecIO", daemon=True)
+            asyn.iothread[0].start()
 
 
 def _executor() -> ThreadPoolExecutor:

@@ -159,7 +159,7 @@ def count():
     with read(InputSpec(sys.argv[1])) as reading:
         return sum(1 for _ in islice(reading, 20))
 
-print(count(), [reader.get() for reader in [gevent.spawn(count) for _ in range(4)]])
+print([reader.get() for reader in [gevent.spawn(count) for _ in range(4)]], count())
 """
 
 
@@ -168,7 +168,7 @@ def test_greenlets_use_asynchronous_drivers_at_once(web: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", IN_GREENLETS, f"{web}/a.csv"], capture_output=True, text=True, timeout=100
     )
-    assert done.stdout == "20 [20, 20, 20, 20]\n", done.stderr
+    assert done.stdout == "[20, 20, 20, 20] 20\n", done.stderr
 
 
 def test_results_appear_whole_where_there_was_another_file(memory: MemoryFileSystem) -> None:
