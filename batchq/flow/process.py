@@ -96,7 +96,7 @@ def _claim(message: ItemMessage, walk: Walk) -> Task | None:
     if walk.stopping:
         _give_back(task, walk, 0)
         return None
-    if not is_ours(spec, lane, walk):
+    if not is_ours(spec, lane, walk) or walk.another_knows(lane.operation):
         pass_on(walk, spec, partial(_give_back, task, walk))
         return None
     if begun:

@@ -192,6 +192,13 @@ class Walk:
             )
         return told or operation
 
+    def another_knows(self, operation: str) -> bool:
+        """Whether this process has not the code of an operation, and live workers of its queue have it."""
+        if self._knows(operation):
+            return False
+        queue = self.queue(operation)
+        return any(operation in beat.operations and queue in beat.queues for beat in self._fleet())
+
     def _knows(self, operation: str) -> bool:
         try:
             self.operation(operation)

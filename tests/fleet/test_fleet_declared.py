@@ -20,12 +20,13 @@ PARCELS = 30
 
 
 class Counter:
-    """A worker that dispatches and has none of the operations, one that has them and dispatches nothing."""
+    """A worker that dispatches and has none of the operations, and one that has them."""
 
     def __init__(self, fleet: Fleet, client: Client) -> None:
         self.fleet, self.client = fleet, client
         fleet.extra["BATCHQ_INCLUDE"] = ""
-        fleet.start("gevent", 20, "-Q", "batchq.control,batchq.weigh,batchq.stubborn")
+        # those of the operations' names so that what is sent there is lost, counter so that some of it comes here
+        fleet.start("gevent", 20, "-Q", "batchq.control,batchq.weigh,batchq.stubborn,batchq.counter")
         eventually(lambda: len(client.fleet()) == 1, WAIT_S)  # it is the one that sweeps
         fleet.extra["BATCHQ_INCLUDE"] = "declared_operations"
         fleet.extra["BATCHQ_QUEUES__COUNTER__CONCURRENCY"] = "2"
@@ -82,6 +83,7 @@ def test_its_queue_is_found_by_who_does_not_know_it_and_its_limits_are_kept(
 def test_one_item_that_is_not_of_its_type_fails_alone_and_by_field(weighed: Job) -> None:
     found = {result.id: result for result in weighed.results()}
     assert found["p-7"].data == {"cents": 70}
+    assert {found[f"p-{n}"].attempts for n in range(PARCELS)} == {1}, "who has not the code passes them on"
     bad, rush = found["bad"], found["rush"]
     assert (bad.status, bad.attempts, bad.error.status) == (ItemState.FAILED, 0, "INVALID_INPUT")
     assert bad.error.message.startswith("weight: Input should be a valid integer")
