@@ -15,6 +15,7 @@ from batchq.core import pacific
 from batchq.core.limits import QuotaLimits
 from batchq.core.permits import Asked
 from batchq.flow.advance import advance
+from batchq.store.database import Database
 from batchq.store.fleet import Beat
 
 MODEL = "gemini-2.5-flash-lite"
@@ -146,10 +147,14 @@ def test_a_window_that_a_lowered_limit_overfills_is_told_and_counted(
 def test_a_window_used_to_the_full_is_nothing_to_wait_for(
     house: House, batchq: Terminal, client: Client
 ) -> None:
+    store: Database = client.walk.jobs._db
+    store.now_ms = store.server_ms() - 57_000
     draw(client, 60, rpm=600)
-    batchq("quotas", "set", MODEL, "--rpm", "61")
+    store.now_ms = None
+    batchq("quotas", "set", MODEL, "--rpm", "60")
     job = submit(house, batchq, 10)
-    assert batchq("status", job, "--json").json["reason"] is None
+    assert batchq("quotas", "--json").json["used"]["requests"] == 60
+    assert batchq("status", job, "--json").json["reason"] is None, "the first of them leave in four seconds"
 
 
 @pytest.mark.usefixtures("worker", "limited")

@@ -164,7 +164,7 @@ def test_a_limit_lowered_in_the_run_shows_what_is_waited_for_until_the_window_ha
     client.quotas.set(MODEL, requests_per_minute=60)
     eventually(lambda: "waits for room in the window of" in (client.status(job.id).reason or ""))
     noted = client.walk.jobs.record  # what the sweeper left, for lists and Flower
-    eventually(lambda: "waits for room in the window of" in (noted(job.id).reason or ""))
+    eventually(lambda: f"waits for room in the window of {MODEL}: about " in (noted(job.id).reason or ""))
     record = client.status(job.id)
     assert (record.state, record.waits_for) == (JobState.PROCESSING, f"model:p:{MODEL}")
     assert record.eta is not None
