@@ -115,6 +115,24 @@ class _Waiting:
         assert text in str(self._error)
 
 
+@fault
+def test_a_server_that_reads_its_data_for_a_while(
+    own_scene: Scene, own_server: RedisServer, pool: str
+) -> None:
+    """It answers each command with LOADING meanwhile."""
+    with redis.Redis(port=own_server.port) as mine:
+        mine.mset({f"another's-{n}": "x" * 200 for n in range(500)})
+        mine.config_set("auto-aof-rewrite-percentage", 0)
+        job = working(own_scene, pool)
+        mine.bgrewriteaof()  # what it reads is then a key at a time, and it answers between them
+        until(lambda: not mine.info("persistence")["aof_rewrite_in_progress"], 20)
+    own_server.stop()
+    own_server.options += ("--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024")
+    own_server.start()
+    check(own_scene, job, "F15", "reads its data for 5 s (LOADING)")
+    assert "is still loading its data" in own_scene.fleet.logs()
+
+
 # -- silent ---------------------------------------------------------------------------------------------------
 
 
@@ -325,3 +343,21 @@ def test_a_server_that_takes_no_more_connections(
         until(lambda: "max number of clients" in own_scene.fleet.logs(), 60)
         mine.config_set("maxclients", usual)
     check(own_scene, job, "F38", f"{most} connections in all", extra_calls=SLOTS[pool])
+
+
+@fault
+def test_a_worker_that_may_open_nothing_more(own_scene: Scene, own_server: RedisServer) -> None:
+    """On gevent; on prefork Celery gives its worker up, which then has to be killed, as in test_worker_deaths.py."""
+    emulator = own_scene.use_gemini(latency_s=0.05)
+    worker = own_scene.start("gevent")
+    own_scene.until_alive(1)
+    job = own_scene.ask(300)
+    own_scene.until_calls(own_scene.moment(300))
+    usual = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (4, usual[1]))
+    own_server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    began = emulator.stats()["uptime_s"]
+    until(lambda: emulator.stats()["uptime_s"] > began + 3)  # what it would connect anew it cannot
+    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, usual)
+    check(own_scene, job, "F38", "no file descriptor left for 3 s", extra_calls=SLOTS["gevent"])
+    assert "Too many open files" in own_scene.fleet.logs()
