@@ -7,10 +7,8 @@ And on gevent and threads it gives out nobody's unacknowledged messages while it
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +19,7 @@ from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer, Tasks
 from redis.exceptions import ResponseError
 
+from batchq.broker.drops import drops
 from batchq.core.redis_url import parse
 from batchq.flow.patience import say
 from batchq.store.connection import translate
@@ -30,34 +29,6 @@ from workers.place import place
 log = logging.getLogger("batchq")
 LONGEST_PAUSE_S = 3  # between two looks for a broker that is away, or refuses
 RESTORE_S = 1.0  # between two looks at what dead workers left unacknowledged
-
-
-class Drops:
-    """Messages dropped by this process since they were last reported, by what was wrong with them."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    def count(self, what: str) -> None:
-        with self._lock:
-            self._counts[what] += 1
-
-    def report(self, to: Callable[[Counter[str]], None]) -> None:
-        """Hand the counts on; they are kept when that fails."""
-        with self._lock:
-            taken, self._counts = self._counts, Counter()
-        if not taken:
-            return
-        try:
-            to(taken)
-        except BaseException:
-            with self._lock:
-                self._counts += taken
-            raise
-
-
-drops = Drops()
 
 
 class GuardedConsumer(Consumer):

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from batchq import checks, wiring
+from batchq.broker.drops import drops
 from batchq.core.discreet import trace_of
 from batchq.errors import BatchqError
 from batchq.flow.heal import sweep
@@ -21,7 +22,6 @@ from batchq.flow.walk import Walk
 from batchq.operations import registry
 from batchq.settings import Settings
 from batchq.store.fleet import Beat
-from workers.consumer import drops
 
 log = logging.getLogger("batchq")
 

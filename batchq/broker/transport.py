@@ -20,6 +20,7 @@ from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from redis.exceptions import RedisError, ResponseError
 
+from batchq.broker.drops import drops
 from batchq.store import sentinels
 
 log = logging.getLogger("batchq")
@@ -200,11 +201,12 @@ def _read(raw: bytes, queue: str) -> dict[str, Any] | None:
         return message
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
         log.error(
-            "dropped %d bytes in queue %s that are no Celery message (%s)",
-            len(raw),
-            queue,
+            "dropped a message in queue %s: no Celery message (%s, %d bytes)",
+            ascii(queue),
             type(exc).__name__,
+            len(raw),
         )
+        drops.count("no Celery message")
         return None
 
 

@@ -88,6 +88,10 @@ POISON: dict[str, bytes] = {
     "time limits of a wrong type": envelope(GOOD, named("batchq.process_item", timelimit=[SECRET, {}])),
     "a group index in words": envelope(GOOD, named("batchq.process_item", group="g", group_index="x")),
     "callbacks that are no tasks": envelope([*GOOD[:2], {"callbacks": [7, SECRET]}]),
+    "an envelope that is no JSON": b"{" + SECRET.encode(),
+    "an envelope that is a number": b"42",
+    "an envelope that is empty": b"",
+    "an envelope that is no UTF-8": b"\xff\xfe" + SECRET.encode(),
     "a chord without a size": envelope(
         [*GOOD[:2], {"chord": {"task": "batchq.complete_wave"}}], named("batchq.process_item", group="g")
     ),
