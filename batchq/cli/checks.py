@@ -30,9 +30,7 @@ class Effective:
 
     name: str
     value: Any  # plain JSON
-    origin: (
-        str  # "default", "BATCHQ_…", the path of the file; what operations say of themselves: "@operation"
-    )
+    origin: str  # "default", "BATCHQ_…", a file's path; what operations say of themselves: "@operation"
 
 
 def effective(given: Settings, in_force: Settings) -> list[Effective]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Collection
+
+from batchq.core.records import Json
 
 _SHOWN = 80  # characters of a name before it is cut
 
@@ -12,6 +15,14 @@ def shown(name: object) -> str:
     """A name in quotes, control characters escaped, cut to 80 characters: it may come from anybody."""
     text = str(name)
     return ascii(text[:_SHOWN])[:-1] + "…'" if len(text) > _SHOWN else quoted(text)
+
+
+def shown_json(value: Json) -> str:
+    """A value of the user's JSON: text as a name is shown, anything else as JSON has it (`true`, not `True`)."""
+    if isinstance(value, str):
+        return shown(value)
+    text = json.dumps(value)
+    return f"{text[:_SHOWN]}…" if len(text) > _SHOWN else text
 
 
 def quoted(text: str) -> str:

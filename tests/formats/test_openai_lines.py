@@ -255,8 +255,8 @@ def said(*parts: Any) -> dict[str, Any]:
     ("body", "status", "message"),
     [
         (chat(logit_bias={"5": 1}), "UNSUPPORTED", "body.logit_bias"),
-        (chat(stream=True), "UNSUPPORTED", "body.stream"),
-        (chat(modalities=["text", "audio"]), "UNSUPPORTED", "body.modalities"),
+        (chat(stream=True), "UNSUPPORTED", "body.stream is true,"),
+        (chat(modalities=["text", "audio"]), "UNSUPPORTED", 'body.modalities is ["text", "audio"],'),
         (chat(prediction={"type": "content"}), "UNSUPPORTED", "body.prediction"),
         (chat(temprature=1), "UNSUPPORTED", "did you mean 'temperature'"),
         (chat(reasoning_effort="huge"), "UNSUPPORTED", "body.reasoning_effort"),
@@ -266,7 +266,7 @@ def said(*parts: Any) -> dict[str, Any]:
             "UNSUPPORTED",
             "body.parallel",
         ),
-        (chat(tool_choice="maybe"), "UNSUPPORTED", "body.tool_choice"),
+        (chat(tool_choice="maybe"), "UNSUPPORTED", "body.tool_choice is 'maybe':"),
         (chat(service_tier="scale"), "UNSUPPORTED", "body.service_tier"),
         (chat(response_format={"type": "grammar"}), "UNSUPPORTED", "body.response_format.type"),
         (
@@ -296,6 +296,7 @@ def said(*parts: Any) -> dict[str, Any]:
         (said({"type": "file", "file": {"file_id": "f-1"}}), "UNSUPPORTED", "file.file_id"),
         (said({"type": "file", "file": {"file_data": PNG}}), "INVALID_INPUT", "what it is"),
         (said({"type": "video"}), "UNSUPPORTED", "content[0].type"),
+        (said({"type": None}), "UNSUPPORTED", "content[0].type is null,"),
         (chat({"role": "system", "content": "Be brief"}), "EMPTY_PROMPT", "asks nothing"),
         (chat({"role": "user", "content": "  "}), "EMPTY_PROMPT", "asks nothing"),
         ({"model": "gpt-5"}, "WRONG_TYPE", "body.messages is null"),

@@ -10,7 +10,7 @@ from batchq.formats.items import empty_prompt
 from batchq.formats.openai import settings
 from batchq.formats.openai.draft import Draft, Unmapped, object_at, text_at, unsupported
 from batchq.formats.openai.turns import add_input, add_messages
-from batchq.formats.words import meant, shown
+from batchq.formats.words import meant, shown, shown_json
 
 LINE_KEYS = ("custom_id", "method", "url", "body")
 _APIS = {"/v1/chat/completions": "chat", "/v1/responses": "responses", "/v1/embeddings": "embeddings"}
@@ -24,7 +24,7 @@ def looks_like(fields: Mapping[str, Any]) -> bool:
 def item_of(line: Mapping[str, Any]) -> tuple[str | None, JsonObject]:
     """The operation (None: the job's) and the input that ask what the line asks. Raises Unmapped."""
     if line.get("method", "POST") != "POST":
-        raise unsupported("method", f"is {shown(line['method'])}: it must be POST")
+        raise unsupported("method", f"is {shown_json(line['method'])}: it must be POST")
     body = object_at(line.get("body"), "body")
     api = _api(line, body)
     if api == "embeddings":

@@ -10,7 +10,7 @@ from typing import Any
 
 from batchq.core.records import JsonObject
 from batchq.formats.openai.draft import invalid, list_at, object_at, only, text_at, unsupported
-from batchq.formats.words import shown
+from batchq.formats.words import shown_json
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w-]+=[^;,]*)*;base64,", re.ASCII)
 _AUDIO = {"wav": "audio/wav", "mp3": "audio/mp3"}
@@ -56,7 +56,7 @@ def _part(raw: Any, where: str) -> JsonObject:
         return _file(part.get("file"), f"{where}.file", ("file_data", "filename"))
     if kind == "input_file":
         return _file(part, where, ("type", "file_data", "filename"))
-    raise unsupported(f"{where}.type", f"is {shown(kind)}, which has no counterpart at Gemini")
+    raise unsupported(f"{where}.type", f"is {shown_json(kind)}, which has no counterpart at Gemini")
 
 
 def _of_data_url(url: str, where: str) -> JsonObject:
@@ -73,7 +73,7 @@ def _audio(raw: Any, where: str) -> JsonObject:
     only(audio, ("data", "format"), where)
     form = text_at(audio.get("format"), f"{where}.format")
     if form not in _AUDIO:
-        raise unsupported(f"{where}.format", f"is {shown(form)}: wav and mp3 are known")
+        raise unsupported(f"{where}.format", f"is {shown_json(form)}: wav and mp3 are known")
     return _inline(_AUDIO[form], text_at(audio.get("data"), f"{where}.data"), f"{where}.data")
 
 

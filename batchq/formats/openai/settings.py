@@ -7,7 +7,7 @@ from typing import Any
 
 from batchq.core.records import JsonObject
 from batchq.formats.openai.draft import Draft, invalid, list_at, object_at, only, text_at, unsupported
-from batchq.formats.words import listed, shown
+from batchq.formats.words import listed, shown_json
 
 Setting = Callable[[Draft, Any, str], None]
 
@@ -44,7 +44,9 @@ def _must_be(*allowed: Any) -> Setting:
 
     def setting(draft: Draft, value: Any, where: str) -> None:  # noqa: ARG001
         if value not in allowed:
-            raise unsupported(where, f"is {shown(value)}, which has no counterpart at Gemini: leave it out")
+            raise unsupported(
+                where, f"is {shown_json(value)}, which has no counterpart at Gemini: leave it out"
+            )
 
     return setting
 
@@ -64,12 +66,12 @@ def _service_tier(draft: Draft, value: Any, where: str) -> None:
     if value in ("flex", "priority"):
         draft.beside["serviceTier"] = value
     elif value not in ("auto", "default"):
-        raise unsupported(where, f"is {shown(value)}: known are auto, default, flex and priority")
+        raise unsupported(where, f"is {shown_json(value)}: known are auto, default, flex and priority")
 
 
 def _effort(draft: Draft, value: Any, where: str) -> None:
     if not isinstance(value, str) or value not in _EFFORTS:
-        raise unsupported(where, f"is {shown(value)}: known are {listed(_EFFORTS)}")
+        raise unsupported(where, f"is {shown_json(value)}: known are {listed(_EFFORTS)}")
     draft.config.setdefault("thinkingConfig", {})["thinkingBudget"] = _EFFORTS[value]
 
 
@@ -102,7 +104,9 @@ def _format(draft: Draft, form: Mapping[str, Any], where: str) -> None:
     """text, json_object, or json_schema with its schema beside the type."""
     kind = form.get("type")
     if kind not in ("text", "json_object", "json_schema"):
-        raise unsupported(f"{where}.type", f"is {shown(kind)}: known are text, json_object and json_schema")
+        raise unsupported(
+            f"{where}.type", f"is {shown_json(kind)}: known are text, json_object and json_schema"
+        )
     if kind == "text":
         return
     draft.config["responseMimeType"] = "application/json"
@@ -119,7 +123,7 @@ def _tools(draft: Draft, value: Any, where: str) -> None:
         tool = object_at(raw, place)
         if tool.get("type") != "function":
             raise unsupported(
-                f"{place}.type", f"is {shown(tool.get('type'))}: functions alone have a counterpart"
+                f"{place}.type", f"is {shown_json(tool.get('type'))}: functions alone have a counterpart"
             )
         if "function" in tool:  # chat completions have it one level deeper
             only(tool, ("type", "function"), place)
@@ -143,12 +147,12 @@ def _declaration(tool: Mapping[str, Any], where: str) -> JsonObject:
 def _tool_choice(draft: Draft, value: Any, where: str) -> None:
     if isinstance(value, str):
         if value not in _CHOICES:
-            raise unsupported(where, f"is {shown(value)}: known are {listed(_CHOICES)}, or a function")
+            raise unsupported(where, f"is {shown_json(value)}: known are {listed(_CHOICES)}, or a function")
         calling: JsonObject = {"mode": _CHOICES[value]}
     else:
         choice = object_at(value, where)
         if choice.get("type") != "function":
-            raise unsupported(f"{where}.type", f"is {shown(choice.get('type'))}: name a function")
+            raise unsupported(f"{where}.type", f"is {shown_json(choice.get('type'))}: name a function")
         named = object_at(choice.get("function", choice), f"{where}.function")
         name = text_at(named.get("name"), f"{where}.name")
         calling = {"mode": "ANY", "allowedFunctionNames": [name]}
@@ -219,7 +223,9 @@ EMBEDDINGS = ("dimensions", "encoding_format", "model", "user")
 def text_to_embed(body: Mapping[str, Any]) -> JsonObject:
     """An input of the operation embed. Raises Unmapped."""
     if (encoding := body.get("encoding_format")) not in (None, "float"):
-        raise unsupported("body.encoding_format", f"is {shown(encoding)}: vectors are floats, leave it out")
+        raise unsupported(
+            "body.encoding_format", f"is {shown_json(encoding)}: vectors are floats, leave it out"
+        )
     text = body.get("input")
     if isinstance(text, list):
         if len(text) != 1:

@@ -10,7 +10,7 @@ from batchq.core.records import JsonObject
 from batchq.formats.openai.draft import Draft, invalid, list_at, object_at, only, text_at, unsupported
 from batchq.formats.openai.parts import parts_at, texts_at
 from batchq.formats.strict_json import NotStrict, parse
-from batchq.formats.words import shown
+from batchq.formats.words import shown_json
 
 _SYSTEM = ("system", "developer")
 
@@ -60,7 +60,7 @@ def add_input(draft: Draft, input: Any, where: str) -> None:
             result = _result(item.get("output"), f"{place}.output")
             draft.returned(item.get("call_id"), result, f"{place}.call_id")
         else:
-            raise unsupported(f"{place}.type", f"is {shown(kind)}, which has no counterpart at Gemini")
+            raise unsupported(f"{place}.type", f"is {shown_json(kind)}, which has no counterpart at Gemini")
 
 
 def _add_said(draft: Draft, role: Any, content: Any, where: str) -> None:
@@ -71,7 +71,7 @@ def _add_said(draft: Draft, role: Any, content: Any, where: str) -> None:
     else:
         raise unsupported(
             f"{where}.role",
-            f"is {shown(role)}: it must be system, developer, user or assistant, or tool in chat completions",
+            f"is {shown_json(role)}: it must be system, developer, user or assistant, or tool in chat completions",
         )
 
 
@@ -79,7 +79,9 @@ def _add_tool_call(draft: Draft, raw: Any, where: str) -> None:
     call = object_at(raw, where)
     only(call, ("id", "type", "function"), where)
     if call.get("type", "function") != "function":
-        raise unsupported(f"{where}.type", f"is {shown(call['type'])}: functions alone have a counterpart")
+        raise unsupported(
+            f"{where}.type", f"is {shown_json(call['type'])}: functions alone have a counterpart"
+        )
     function = object_at(call.get("function"), f"{where}.function")
     only(function, ("name", "arguments"), f"{where}.function")
     _add_call(draft, call.get("id"), function, f"{where}.function")
