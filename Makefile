@@ -7,7 +7,7 @@ BATCHQ := $(BIN)/batchq
 ARGS :=
 # ARGS is handed on: make test ARGS="-k chord", make worker ARGS="-c 100", make emulator ARGS="--rpm 60"
 
-.PHONY: help run test test-faults test-browser lint format types setup worker flower emulator bench bench-quota docs build lock clean
+.PHONY: help run test test-faults test-browser lint format types setup worker flower emulator bench bench-quota docs build sbom audit lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,11 +72,18 @@ docs: setup ## Write docs/settings.md from the settings
 build: setup ## Build wheel and source archive into dist/
 	@$(BIN)/python -m hatchling build
 
+sbom: setup ## List what batchq is installed with, as CycloneDX, in build/
+	@tools/supply sbom
+
+audit: setup ## Ask for known vulnerabilities of everything that is locked
+	@tools/supply audit $(ARGS)
+
 LOCKED := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock"
 
 lock: setup ## Lock the dependencies; ARGS=--upgrade takes newer ones
 	@$(BIN)/uv pip compile pyproject.toml $(LOCKED) $(ARGS) -o requirements/run.txt
 	@$(BIN)/uv pip compile pyproject.toml --group dev $(LOCKED) $(ARGS) -o requirements/dev.txt
+	@$(BIN)/uv pip compile --group audit $(LOCKED) $(ARGS) -o requirements/audit.txt
 	@echo "hatchling>=1.27" | $(BIN)/uv pip compile - $(LOCKED) $(ARGS) -o requirements/build.txt
 
 clean: ## Remove .venv, builds and caches; jobs and results stay
