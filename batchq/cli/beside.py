@@ -63,14 +63,24 @@ def _end(around: Around) -> None:
             _recall(around.client)
     except (KeyboardInterrupt, ending.Terminated) as again:
         interrupted = again
-    for number in (signal.SIGINT, signal.SIGTERM):  # a third one must not leave anything behind
-        signal.signal(number, signal.SIG_IGN)
-    if around.workers is not None:
-        around.workers.kill()
-    if around.emulator is not None:
-        around.emulator.end()
+    with _deaf():  # a third one must not leave anything behind
+        if around.workers is not None:
+            around.workers.kill()
+        if around.emulator is not None:
+            around.emulator.end()
     if interrupted is not None:
         raise interrupted
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Without an ear for SIGINT and SIGTERM."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _recall(client: Client) -> None:

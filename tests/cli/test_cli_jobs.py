@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import time
 
 import pytest
@@ -104,11 +105,13 @@ def test_a_run_whose_job_of_all_or_nothing_was_cancelled_ends_with_4_and_writes_
     house.file("words.txt", "a\n")
     job = batchq("submit", "words.txt", "--all-or-nothing").out.strip()
     batchq("cancel", job)
+    before = signal.getsignal(signal.SIGINT)
 
     ended = batchq("run", "--resume", job, "--workers", "0", "-o", "out.jsonl")
 
     assert ended.code == 4, ended.err
     assert not (house.folder / "out.jsonl").exists()
+    assert signal.getsignal(signal.SIGINT) is before, "the program around it would be deaf to Ctrl-C"
 
 
 def test_submit_json_is_the_record_with_all_options(house: House, batchq: Terminal) -> None:

@@ -18,7 +18,7 @@ from batchq import embedded
 from batchq.embedded.folder import Folder
 
 
-def wait_until(true: Callable[[], object], within_s: float = 10) -> None:
+def wait_until(true: Callable[[], object], within_s: float = 30) -> None:
     deadline = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < deadline, "did not become true in time"
