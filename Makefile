@@ -25,7 +25,7 @@ run: setup ## Run the two jobs of examples/ with two local workers
 	exit $$worst
 
 test: setup ## Run the tests, but for the long ones
-	@$(BIN)/pytest -n 3 --dist loadfile -m "not fault and not scale and not browser" $(ARGS)
+	@$(BIN)/pytest -n 4 --dist loadfile -m "not fault and not scale and not browser" $(ARGS)
 
 test-faults: setup ## Run the tests that kill, restart and corrupt; writes docs/reliability.md
 	@$(BIN)/pytest -n 3 --dist load -m fault --timeout 600 --figures docs/reliability.md $(ARGS)
