@@ -28,7 +28,7 @@ test: setup ## Run the tests, but for the long ones
 	@$(BIN)/pytest -n 4 --dist loadfile -m "not fault and not scale and not browser" $(ARGS)
 
 test-faults: setup ## Run the tests that kill, restart and corrupt; writes docs/reliability.md
-	@$(BIN)/pytest -n 3 --dist load -m fault --timeout 600 --figures docs/reliability.md $(ARGS)
+	@$(BIN)/pytest -n 3 --dist load -m fault --timeout 600 --figures=docs/reliability.md $(ARGS)
 
 test-browser: setup ## Look at Flower's pages in Chromium, where there is one
 	@$(BIN)/pytest -m browser $(ARGS)
