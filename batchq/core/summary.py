@@ -59,7 +59,8 @@ def what_to_do(record: JobRecord, resume: str = RESUME) -> list[str]:
     if "quota" in record.paused_by and record.waits_for and record.resumes_at is None:
         advice.append(f"let its quota go on: batchq quotas resume {record.waits_for}")
     if record.state is JobState.PAUSED and (record.paused_by != ("quota",) or resume != RESUME):
-        advice.append(f"go on when the cause is gone: {resume} {record.id}")
+        higher = " --max-cost USD, above what is spent" if "budget" in record.paused_by else ""
+        advice.append(f"go on when the cause is gone: {resume} {record.id}{higher}")
     if record.failed + record.dead_letter:
         advice.append(f"look at what did not succeed: batchq dlq list {record.id}")
         if record.state is not JobState.CANCELLED:

@@ -9,6 +9,10 @@ import math
 from collections.abc import Mapping
 
 LEAST_WEIGHT = 0.01  # of its own that a lane keeps, so that those that all need little share by weight
+APART = (
+    4  # times as much as the least the largest priority gets; a lane that needs less still counts as no less
+)
+COARSE = 4  # items of the least lane, below which its part is rounded up and the others' with it
 SLOTS_AHEAD = 2  # windows reach this many times the slots of the live workers
 WAIT_S = 1.5  # of permits drawn ahead
 USUAL_LATENCY_S = 5.0  # until the job's own is known
@@ -34,13 +38,20 @@ def in_packs(items: int, pack: int, most: int) -> int:
 
 
 def share(window: int, lane: str, weights: Mapping[str, float]) -> int:
-    """A lane's part of a window, by weight, at least 1 where the window has room at all."""
+    """A lane's part of a window, by weight, at least 1 where the window has room at all.
+
+    A small window is made as large as whole items in proportion need: 1 and 2 of a window of two would be 1 and 1.
+    """
     total = sum(weights.values())
     if window <= 0:
         return 0
     if lane not in weights or total <= 0:
         return window
-    return max(1, math.floor(window * weights[lane] / total))
+    least = max(min(weights.values()), max(weights.values()) / APART)
+    of_least = window * least / total
+    if of_least < COARSE:
+        of_least = math.ceil(of_least)
+    return max(1, round(of_least * weights[lane] / least))
 
 
 def weight_of(priority: int) -> float:

@@ -117,7 +117,8 @@ def lane_window(walk: Walk, spec: JobSpec, lane: Lane, queue: str, passage: Pass
         if walk.jobs.state(spec.id) in ENDED:  # by somebody else, who left for it: nobody would again
             walk.fleet.leave_queue(shared, spec.id, lane.number)
             return 0
-    return min(own, window.share(whole, member, {**weights, member: weight}))
+    part = window.share(whole, member, {**weights, member: weight})
+    return min(own, part) if own < whole else part  # its part of a small window may be more than the window
 
 
 def hold_of(passage: Passage) -> Hold:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from batchq.core.lifecycle import ENDED
 from batchq.core.limits import QuotaLimits, in_force
 from batchq.errors import InputError
-from batchq.flow.gates import job_limits, job_quota
-from batchq.flow.quota_names import JOB, PREFIXES, Meant, model_meant, workers_of
+from batchq.flow.gates import job_limits, job_quota, model_quota
+from batchq.flow.quota_names import JOB, MODEL, PREFIXES, QUEUE, Meant, model_meant, workers_of
 from batchq.flow.walk import Walk
 from batchq.store.fleet import Beat
 from batchq.store.quotas import QuotaView
@@ -78,11 +79,46 @@ class Quotas:
         return self._view(full)
 
     def which(self, name: str, *, new: bool = False) -> Meant:
-        """The quota that a name means; `new`: also one that was never used. Raises NotFound, InputError."""
-        known = self._walk.quotas.names()
-        if name in known or (new and name.startswith(PREFIXES)) or self._is_a_jobs(name):
+        """The quota that a name means; `new`: also one that no call has drawn on yet, where one will.
+
+        Raises NotFound, InputError.
+        """
+        known, prefix = self._walk.quotas.names(), name.partition(":")[0] + ":"
+        if new and prefix == JOB:
+            self._check_job(name.removeprefix(JOB))
+        if new and prefix == QUEUE:
+            self._check_queue(name.removeprefix(QUEUE))
+        if new and prefix not in PREFIXES and self._walk.jobs.exists(name):
+            raise InputError(f"{name} is a job: its own quota is {job_quota(name)}")
+        if prefix == MODEL and not name.removeprefix(MODEL).partition(":")[2]:
+            raise InputError(f"{name!r} is no quota's name: it is {model_quota('PROJECT', 'MODEL')}")
+        if name in known or (new and prefix in PREFIXES) or self._is_a_jobs(name):
             return Meant(name)
-        return model_meant(name, known, self._alive(), self._own_project, new=new)
+        meant = model_meant(name, known, self._alive(), self._own_project, new=new)
+        if any(one.endswith(f":{name}") for one in known):
+            return meant
+        unused = "no call has drawn on it yet: is the name right?"
+        return replace(meant, why=f"{meant.why}; {unused}" if meant.why else unused)
+
+    def _check_job(self, job_id: str) -> None:
+        """Only the calls of a job with limits of its own draw on a quota of its own."""
+        record = self._walk.jobs.record(job_id)
+        if record.state in ENDED:
+            raise InputError(f"job {job_id} is {record.state}: nothing draws on its quota any more")
+        if job_limits(record).unlimited:
+            raise InputError(
+                f"job {job_id} was submitted without limits of its own, so there is no quota of its own to change: "
+                f"`batchq pause {job_id}` pauses it; --rpm, --tpm and --concurrency are for `batchq submit`"
+            )
+
+    def _check_queue(self, queue: str) -> None:
+        """Only where workers have limits for it do calls draw on a queue's quota."""
+        told = (f"queues.{queue}" in beat.limits for beat in self._alive())
+        if queue not in self._walk.settings.queues and not any(told):
+            raise InputError(
+                f"no live worker has limits for queue {queue!r}, nor have the settings here, so no call draws on "
+                f"{QUEUE}{queue}: give the workers some ([queues.{queue}], docs/settings.md), or change the model's quota"
+            )
 
     def _alive(self) -> Sequence[Beat]:
         return self._walk.fleet.alive(int(self._walk.settings.lease_s * 1000))

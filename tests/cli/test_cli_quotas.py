@@ -121,6 +121,33 @@ def test_what_cannot_be_done_is_refused_with_the_remedy(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [("pause",), ("set", "--rpm", "5")])
+def test_what_no_call_draws_on_is_not_changed_as_if_it_held(
+    client: Client, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    free, limited = client.submit(["a"]), client.submit(["b"], rpm=60)
+    ended = client.submit(["c"], rpm=60)
+    ended.cancel()
+
+    def told(name: str) -> str:
+        verb, *options = command
+        assert main(["quotas", verb, name, *options]) in (1, 2)
+        return capsys.readouterr().err
+
+    assert f"`batchq pause {free.id}` pauses it" in told(f"job:{free.id}")
+    assert "nothing draws on its quota any more" in told(f"job:{ended.id}")
+    assert f"its own quota is job:{free.id}" in told(free.id)
+    assert "nonsense" in told("job:nonsense")
+    assert "give the workers some ([queues.generate]" in told("queue:generate")
+    assert "model:PROJECT:MODEL" in told(f"model:{MODEL}")
+    assert [view.name for view in client.quotas.show()] == [f"job:{limited.id}"]
+    assert main(["quotas", command[0], f"job:{limited.id}", *command[1:]]) == 0
+
+    live(client, "p")
+    assert main(["quotas", command[0], "flash-light", *command[1:]]) == 0
+    assert "no call has drawn on it yet: is the name right?" in capsys.readouterr().err
+
+
 def test_a_model_is_one_of_the_live_workers_project(
     client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -142,6 +142,8 @@ def test_a_job_whose_quota_is_paused_is_told_to_resume_that() -> None:
     assert run == [quota, "go on when the cause is gone: batchq run --resume j"], "its workers ended with it"
     both = summary.what_to_do(replace(paused, paused_by=("person", "quota")))
     assert both == [quota, "go on when the cause is gone: batchq resume j"]
+    spent = summary.what_to_do(replace(paused, paused_by=("budget",), waits_for=None))
+    assert spent == ["go on when the cause is gone: batchq resume j --max-cost USD, above what is spent"]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,15 @@ def test_a_new_small_job_has_its_share_beside_a_thousand_others() -> None:
     assert share(300, "new", {"huge": weight_of(5), "new": weight_of(10)}) == 200, "10 gets twice what 5 gets"
 
 
+@pytest.mark.parametrize("window", range(1, 200))
+def test_priorities_hold_in_small_windows_too(window: int) -> None:
+    weights = {"usual": weight_of(5), "urgent": weight_of(10), "last": weight_of(1)}
+    usual, urgent, last = (share(window, one, weights) for one in weights)
+    assert 1.5 <= urgent / usual <= 2.5
+    assert last <= usual <= 2 * last
+    assert window - 3 <= usual + urgent + last <= max(8, window + 8), "and little more than is needed"
+
+
 def settled(nominal: dict[str, float], parts: dict[str, float]) -> dict[str, float]:
     """What each lane has of the window once all have looked at each other a few times."""
     weights = dict(nominal)

@@ -102,7 +102,7 @@ def test_every_method_of_the_client_can_be_awaited(fleet: Fleet, aclient: AsyncC
             with pytest.raises(NotFound):
                 await aclient.get(bad.id)
             assert [beat.pool for beat in await aclient.fleet()] == ["gevent"]
-            paused = await aclient.quotas.pause("queue:work")
+            paused = await aclient.quotas.pause("model:test:gemini-2.5-flash")
             assert [one.name for one in await aclient.quotas.show()] == [paused.name]
 
     asyncio.run(main())
