@@ -96,7 +96,9 @@ def provider(settings: Settings, *, ask: bool) -> Iterator[Finding]:
         config = GeminiConfig.from_env(os.environ)
     except ConfigurationError as exc:
         yield warn(
-            "provider", f"{exc}", "until then only workers that `batchq run` starts go, on the emulator"
+            "provider",
+            f"{exc}",
+            "until then a worker that is started here refuses; those of `batchq run` ask the emulator",
         )
         return
     if not ask:

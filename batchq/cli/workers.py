@@ -57,8 +57,8 @@ def workers_command(as_json: bool) -> None:
 
 
 def grouped(beats: Iterable[Beat], namespace: str) -> Iterator[Worker]:
-    """The workers of these processes, by name."""
-    for (name, host), group in groupby(sorted(beats, key=_owner), key=_owner):
+    """The workers of these processes, by name. Two that were given the same name differ by project or pool at best."""
+    for (name, host, *_), group in groupby(sorted(beats, key=_owner), key=_owner):
         processes = list(group)
         first = processes[0]
         yield Worker(
@@ -77,8 +77,8 @@ def grouped(beats: Iterable[Beat], namespace: str) -> Iterator[Worker]:
         )
 
 
-def _owner(beat: Beat) -> tuple[str, str]:
-    return beat.name or f"celery@{beat.host}", beat.host
+def _owner(beat: Beat) -> tuple[str, str, str, str]:
+    return beat.name or f"celery@{beat.host}", beat.host, beat.project, beat.pool
 
 
 def _row(worker: Worker) -> tuple[str, ...]:

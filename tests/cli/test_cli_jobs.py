@@ -408,6 +408,10 @@ def test_workers_are_shown_by_name_children_of_prefork_together(batchq: Terminal
     assert "2 workers, 7 slots" in shown.err
     told = [json.loads(line) for line in batchq("workers", "--json").out.splitlines()]
     assert [one["pids"] for one in told] == [[1], [7, 8]]
+    with Client() as client:
+        namesake = Beat("i9", "here", 9, 4, ("control", "work"), "pool", "1", "another", name="a@here")
+        client.walk.fleet.beat(namesake, 4_000, 15_000)
+    assert "3 workers, 11 slots" in batchq("workers").err, "of two projects, though of one name"
     assert all(queue.endswith((".control", ".work")) for one in told for queue in one["queues"])
 
 
