@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 from batchq.core.lifecycle import DEAD_LETTERS
 from batchq.core.records import DeadLetter, ErrorInfo
+from batchq.core.wording import count
 from batchq.errors import Conflict, NotFound
 from batchq.flow.walk import Walk
 from batchq.store.job_record import JobSpec
@@ -87,7 +88,7 @@ def _redrive_job(walk: Walk, spec: JobSpec, choice: Choice, by: str) -> int:
         items = pending.pop(lane, [])
         if items:
             change = json.dumps(
-                {"change": f"redrive of {len(items)} items", "by": by, "why": choice.reason or ""}
+                {"change": f"redrive of {count(len(items), 'item')}", "by": by, "why": choice.reason or ""}
             )
             done += walk.items.redrive(
                 spec.id, lane, items, first=first, change=change[1:-1], lanes=len(spec.lanes)

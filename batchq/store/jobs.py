@@ -202,7 +202,11 @@ class JobStore:
 
         False: nothing changed. Raises NotFound, Conflict (it has ended), InputError (no limit, or one that is spent).
         """
-        why = f"held no more: {cause or 'by anything'}" + (f"; max_cost {max_cost:g}" if max_cost else "")
+        why = (
+            "held no more"
+            + (f": {cause}" if cause else "")
+            + (f"; max_cost {max_cost:g}" if max_cost else "")
+        )
         max_nano = "" if max_cost is None else round(max_cost * NANO)
         done = self._hold(job_id, "0", cause or "all", "", change_line("resumed", by, why), max_nano)
         self.wake(job_id)

@@ -169,7 +169,7 @@ def test_the_history_of_a_cancelled_job_says_what_happened(batchq: Terminal, job
     lines = [(one["change"], one["why"]) for one in batchq("status", job, "--json").json["history"]]
     assert lines[1:] == [
         ("paused", "paused by a person"),
-        ("resumed", "held no more: by anything"),
+        ("resumed", "held no more"),
         ("cancelled", "nothing more goes out"),
         ("ended", "nothing is in flight any more"),
     ]
