@@ -116,7 +116,7 @@ def local_queues(found: Place) -> list[str]:
 
 
 def tell_of_others(client: Client, job_id: str, queues: list[str], project: str | None) -> None:
-    """On a server of several, say that our workers take their turn at others' jobs (docs/decisions/0007)."""
+    """On a server of several, say that our workers take their turn at others' jobs (docs/decisions/0007, 0020)."""
     others = 0
     for record in client.walk.jobs.unfinished():
         try:
@@ -125,7 +125,7 @@ def tell_of_others(client: Client, job_id: str, queues: list[str], project: str 
             continue  # deleted meanwhile
         others += record.id != job_id and any(
             f"{client.settings.namespace}.{client.walk.queue(lane.operation)}" in queues
-            and spec.project_of(lane) in (None, project)
+            and spec.is_for(lane, project or "")
             for lane in spec.lanes
         )
     if others:

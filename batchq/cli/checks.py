@@ -118,11 +118,12 @@ def fleet(settings: Settings) -> Iterator[Finding]:
     """Who lives, which queues nobody consumes, whose quota each queue uses."""
     from batchq import wiring
     from batchq.store.fleet import FleetStore
+    from batchq.store.job_record import RUN_EMULATOR
 
     try:
         store = FleetStore(wiring.database(settings))
         beats, dropped = store.alive(int(settings.lease_s * 1000)), store.dropped()
-        queues = wiring.worker_queues(settings)
+        queues, asking = wiring.worker_queues(settings), wiring.asking_queues(settings)
     except BatchqError as exc:
         yield fail("workers", str(exc))
         return
@@ -137,13 +138,14 @@ def fleet(settings: Settings) -> Iterator[Finding]:
         yield warn("workers", "no live worker", "`batchq worker`, or jobs wait (`batchq run` brings its own)")
         return
     yield ok("workers", f"{len(beats)} alive, {sum(beat.slots for beat in beats)} slots")
-    consumed = {f"{settings.namespace}.{queue}" for beat in beats for queue in beat.queues}
+    for_all = [beat for beat in beats if beat.project != RUN_EMULATOR]  # the others ask for their run alone
     for queue in queues:
-        if queue not in consumed:
+        able = for_all if queue in asking else beats
+        if not any(f"{settings.namespace}.{name}" == queue for beat in able for name in beat.queues):
             yield warn("queues", f"no live worker consumes {queue}", f"`batchq worker -Q {queue}`")
     for host, warning in dict.fromkeys((beat.host, warning) for beat in beats for warning in beat.warnings):
         yield warn("workers", f"one on {host} warned at its start: {warning}")
-    yield from _projects(settings, beats)
+    yield from _projects(settings, for_all)
     yield from limits(beats)
 
 

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 BASE_URL = "GOOGLE_GEMINI_BASE_URL"
 PROJECT = "BATCHQ_PROJECT"
-EMULATOR = "emulator"  # the project of workers that ask a run's own emulator
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +115,7 @@ def _give_provider(
     from batchq import wiring
     from batchq.local import LocalEmulator
     from batchq.operations import registry
+    from batchq.store.job_record import RUN_EMULATOR
 
     if not workers:
         return None
@@ -129,12 +129,12 @@ def _give_provider(
         return None
     around.emulator = LocalEmulator(os.environ)
     os.environ[BASE_URL] = around.emulator.url
-    os.environ[PROJECT] = EMULATOR
+    os.environ[PROJECT] = RUN_EMULATOR
     say.note(
         f"provider: the local emulator at {around.emulator.url}, whose answers are made up: "
         "set GEMINI_API_KEY for real ones"
     )
-    return EMULATOR
+    return RUN_EMULATOR
 
 
 # -- the job ------------------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def waits_ms(walk: Walk, spec: JobSpec) -> int:
 
 def _fill(walk: Walk, spec: JobSpec, lane: Lane) -> None:
     queue = walk.queue(lane.operation)
-    passage = walk.gates.of(spec, lane, walk.project_of(queue))
+    passage = walk.gates.of(spec, lane, walk.project_of(spec, lane))
     if hold_of(passage).ms:
         walk.fleet.leave_queue(passage.shared or queue, spec.id, lane.number)
         return
@@ -86,12 +86,10 @@ def pack_of(walk: Walk, lane: Lane, passage: Passage) -> int:
     return passage.most_together(packed.pack) if packed else 1
 
 
-def windows(
-    walk: Walk, spec: JobSpec, lane: Lane, queue: str, passage: Passage, pack: int
-) -> tuple[int, int]:
+def windows(walk: Walk, spec: JobSpec, lane: Lane, passage: Passage, pack: int) -> tuple[int, int]:
     """Items that may be in flight: of all that share the lane's quota, and of the lane where it has that alone."""
     calls = PACKS if pack > 1 else UNBOUNDED
-    slots = pack * walk.slots_of(queue, spec.project_of(lane), calls)
+    slots = pack * walk.slots_of(spec, lane, calls)
     latency_s = passage.experience.latency_s
 
     def items(rpm: int | None) -> int:
@@ -106,7 +104,9 @@ def windows(
 
 def lane_window(walk: Walk, spec: JobSpec, lane: Lane, queue: str, passage: Passage, pack: int = 1) -> int:
     """Items of a lane that may be in flight now: its share of its quota's window. A slot runs `pack` of them."""
-    whole, own = windows(walk, spec, lane, queue, passage, pack)
+    whole, own = windows(walk, spec, lane, passage, pack)
+    if whole <= 0:
+        return 0  # nobody may run it: it takes no share from others
     shared = passage.shared or queue
     member = f"{spec.id}:{lane.number}"
     weights = walk.weights_of(shared)

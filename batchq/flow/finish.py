@@ -100,7 +100,7 @@ def leave(walk: Walk, spec: JobSpec) -> None:
 def leave_queues(walk: Walk, spec: JobSpec) -> None:
     for lane in spec.lanes:
         queue = walk.queue(lane.operation)
-        passage = walk.gates.of(spec, lane, walk.project_of(queue))
+        passage = walk.gates.of(spec, lane, walk.project_of(spec, lane))
         # a worker that does not know the operation, and so not that its queue has a limit, joined by the queue's name
         for shared in {passage.shared or queue, queue_quota(queue), queue}:
             walk.fleet.leave_queue(shared, spec.id, lane.number)

@@ -192,8 +192,8 @@ def binding(walk: Walk, job_id: str) -> tuple[str, int] | None:
 
 
 def _passage(walk: Walk, spec: JobSpec, lane: Lane) -> Passage:
-    return walk.gates.of(spec, lane, walk.project_of(walk.queue(lane.operation)))
+    return walk.gates.of(spec, lane, walk.project_of(spec, lane))
 
 
 def _served(walk: Walk, spec: JobSpec, lane: Lane) -> bool:
-    return walk.slots_of(walk.queue(lane.operation), spec.project_of(lane)) > 0
+    return walk.slots_of(spec, lane) > 0

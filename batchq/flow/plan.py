@@ -132,8 +132,8 @@ class _Reader:
 
     def _kind(self, lane: Lane) -> _Kind:
         walk = self.walk
-        queue = walk.queue(lane.operation)
-        passage = walk.gates.of(_spec(self.submission, lane), lane, walk.project_of(queue))
+        spec = _spec(self.submission, lane)
+        passage = walk.gates.of(spec, lane, walk.project_of(spec, lane))
         before = _earlier(walk, lane)
         requests = sum(record.requests for record in before)
         answer = sum(record.output_tokens for record in before) / requests if requests else None
@@ -188,8 +188,8 @@ def _time(
         for quota, limits, view in zip(passage.quotas, passage.limits(), passage.views(), strict=True):
             load = loads.setdefault(quota, _Load(limits, view.used_today))
             load.requests, load.tokens = load.requests + kind.items, load.tokens + kind.input_tokens
-        queue = walk.queue(kind.lane.operation)
-        slots = min(walk.slots_of(queue), submission.concurrency or 1 << 30)
+        slots = walk.slots_of(_spec(submission, kind.lane), kind.lane)
+        slots = min(slots, submission.concurrency or 1 << 30)
         if slots and kind.answer_s is not None:
             found.append((_calls(walk, kind) * kind.answer_s / slots, None, None))
     for quota, load in loads.items():

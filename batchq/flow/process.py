@@ -105,11 +105,11 @@ def _claim(message: ItemMessage, walk: Walk) -> Task | None:
 
 
 def is_ours(spec: JobSpec, lane: Lane, walk: Walk) -> bool:
-    """A local run's job goes to its own provider: no key's job to an emulator, nor the other way round."""
-    if spec.project_of(lane) in (None, walk.project):
+    """A local run's job goes to its own provider, and no other job to a run's emulator."""
+    if spec.is_for(lane, walk.project):
         return True
     walk.specs.drop(spec.id)  # it may have been pinned anew since this process read it
-    return walk.spec_patiently(spec.id).project_of(lane) in (None, walk.project)
+    return walk.spec_patiently(spec.id).is_for(lane, walk.project)
 
 
 def pass_on(walk: Walk, spec: JobSpec, give_back: Callable[[int], None]) -> None:

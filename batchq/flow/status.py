@@ -53,9 +53,8 @@ def unserved_queues(walk: Walk, job_id: str) -> list[str]:
     queues = {queue for queue, _ in consumed}
     missing = [] if settings.control_queue in queues else [settings.control_queue]
     for lane in spec.lanes:
-        queue, project = f"{settings.namespace}.{walk.queue(lane.operation)}", spec.project_of(lane)
-        if queue not in queues:
-            missing.append(queue)
-        elif project is not None and (queue, project) not in consumed:
-            missing.append(f"{queue} for project {project}")
+        queue, pinned = f"{settings.namespace}.{walk.queue(lane.operation)}", spec.project_of(lane)
+        if any(name == queue and spec.is_for(lane, project) for name, project in consumed):
+            continue
+        missing.append(f"{queue} for project {pinned}" if pinned is not None and queue in queues else queue)
     return list(dict.fromkeys(missing))

@@ -104,9 +104,8 @@ def _unanswered(task: Task, walk: Walk, decisions: list[retry.Decision]) -> list
 def _outage_row(task: Task, walk: Walk) -> int:
     """How many calls without an answer are an outage: few, where few are made at once."""
     lane, passage = task.lane, task.passage
-    queue = walk.queue(lane.operation)
     pack = pack_of(walk, lane, passage)
-    _, in_flight = windows(walk, task.spec, lane, queue, passage, pack)
+    _, in_flight = windows(walk, task.spec, lane, passage, pack)
     return outage_row(in_flight // pack, walk.policy(lane.operation).max_attempts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -139,11 +139,11 @@ class Walk:
         return self.stop.is_set()
 
     def spec(self, job_id: str) -> JobSpec:
-        """What does not change of a job once it is sealed. Raises NotFound, NewerData."""
+        """What does not change of a job once it is sealed, its project aside. Raises NotFound, NewerData."""
         spec = self.specs.get(job_id, lambda: self.jobs.spec(job_id))
-        if spec.birth == self.jobs.birth(job_id):
+        if self.jobs.is_as(spec):
             return spec
-        self.specs.drop(job_id)  # deleted, or lost, and perhaps submitted anew under its id
+        self.specs.drop(job_id)  # pinned anew; deleted, or lost, and perhaps submitted anew under its id
         return self.specs.get(job_id, lambda: self.jobs.spec(job_id))
 
     def spec_patiently(self, job_id: str) -> JobSpec:
@@ -210,12 +210,17 @@ class Walk:
         """Places for packs of a model in this process: one that waits for its quota keeps no other's from theirs."""
         return self._pack_places.setdefault(model, threading.Semaphore(PACKS))
 
-    def slots_of(self, queue: str, project: str | None = None, most: int = UNBOUNDED) -> int:
-        """Calls that the live workers of a queue (and project) make at once, `most` each; 0: nobody consumes it."""
-        return sum(
-            min(beat.slots, most)
+    def slots_of(self, spec: JobSpec, lane: Lane, most: int = UNBOUNDED) -> int:
+        """Calls of a lane that the live workers make at once, `most` each; 0: none of them may run its items."""
+        return sum(min(beat.slots, most) for beat in self._serving(spec, lane))
+
+    def _serving(self, spec: JobSpec, lane: Lane) -> Iterator[Beat]:
+        """The live workers that may run a lane's items."""
+        queue = self.queue(lane.operation)
+        return (
+            beat
             for beat in self._fleet_view.get()
-            if queue in beat.queues and project in (None, beat.project)
+            if queue in beat.queues and spec.is_for(lane, beat.project)
         )
 
     def is_alive(self, incarnation: str) -> bool:
@@ -234,11 +239,15 @@ class Walk:
         except StoreUnavailable:
             return self._fleet_view.last or ()
 
-    def project_of(self, queue: str) -> str:
-        """Whose quota the calls of a queue count against: this process's, else that of who consumes it."""
-        if self.project:
+    def project_of(self, spec: JobSpec, lane: Lane) -> str:
+        """Whose quota the calls of a lane count against: the one it is pinned to, else this process's, else that of
+        who serves it."""
+        pinned = spec.project_of(lane)
+        if pinned is not None:
+            return pinned
+        if self.project and spec.is_for(lane, self.project):
             return self.project
-        return next((beat.project for beat in self._fleet_view.get() if queue in beat.queues), "")
+        return next((beat.project for beat in self._serving(spec, lane)), "")
 
     def work_of(self, shared: str) -> dict[str, Work]:
         """What the lanes with work for a quota (or queue) have to do."""

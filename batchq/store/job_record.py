@@ -18,6 +18,7 @@ from batchq.core.wording import duration
 
 OPEN = (JobState.PENDING, JobState.PROCESSING, JobState.PAUSED)
 NANO = 1_000_000_000  # cost is counted in whole nano-dollars
+RUN_EMULATOR = "run_emulator"  # the project of workers of a run's own emulator; Google's have no "_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,15 @@ class JobSpec:
         return self.schema if self.schema_of in (None, lane.operation) else None
 
     def project_of(self, lane: Lane) -> str | None:
-        """Whose workers alone may run a lane's items; None: anybody's."""
+        """Whose workers alone may run a lane's items; None: anybody's but those of a run's emulator."""
         return self.project if lane.model is not None else None
+
+    def is_for(self, lane: Lane, project: str) -> bool:
+        """Whether workers of a project may run a lane's items (docs/decisions/0020)."""
+        pinned = self.project_of(lane)
+        if pinned is None:
+            return lane.model is None or project != RUN_EMULATOR
+        return pinned == project
 
 
 @dataclass(frozen=True, slots=True)

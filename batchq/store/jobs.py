@@ -80,10 +80,10 @@ class JobStore:
             birth=raw.get("sub", ""),
         )
 
-    def birth(self, job_id: str) -> str | None:
-        """None: there is no such job."""
-        birth = self._db.command("HGET", self._db.job_keys(job_id).job, "sub")
-        return None if birth is None else birth.decode()
+    def is_as(self, spec: JobSpec) -> bool:
+        """Whether a job is still the one that was read, for the same project: `pin` changes that."""
+        birth, project = self._db.command("HMGET", self._db.job_keys(spec.id).job, "sub", "project")
+        return birth == spec.birth.encode() and (project or b"") == (spec.project or "").encode()
 
     def record(self, job_id: str, fresh: Forecast | None = None) -> JobRecord:
         """With what the sweeper noted of its end, or what is foreseen just now. Raises NotFound and NewerData."""

@@ -362,3 +362,33 @@ def test_a_run_on_a_shared_server_says_that_its_workers_take_other_jobs_too(hous
 
     assert run.process.returncode == 0, run.err
     assert "1 other open job on this server may go to any worker" in run.err
+
+
+@scene
+def test_a_run_on_the_emulator_leaves_the_jobs_of_others_to_a_worker_of_theirs(house: House) -> None:
+    house.file("mine.jsonl", '{"prompt": "a", "operation": "gated"}\n{"prompt": "b"}\n')
+    url = embedded.start(house.data_dir / "server").url
+    server = {"BATCHQ_REDIS_URL": url, **QUICK}
+    with (
+        Emulator() as emulator,
+        Client(settings=Settings(redis_url=url, namespace=house.namespace)) as client,
+    ):
+        theirs = client.submit([f"{number}" for number in range(20)], preflight=False)
+        run = house.start("run", "mine.jsonl", "--workers", "1", **server)
+        mine = wait_until(lambda: re.search(r"job (\S+): 2 items", run.err))[1]
+        wait_until(lambda: house.marks("began-*") and client.status(mine).succeeded)  # its emulator answers
+
+        waiting = theirs.status()
+        assert f"no live worker consumes {house.namespace}.generate: start one" in (waiting.reason or "")
+        assert (waiting.pending, waiting.started_at) == (20, None)
+
+        worker = house.start("worker", "-c", "4", GOOGLE_GEMINI_BASE_URL=emulator.url, **server)
+        assert theirs.wait(90).succeeded == 20
+        assert emulator.stats()["answered"] == 20, (
+            "some were answered by the run's emulator, which lives still"
+        )
+        house.opened()
+        assert run.wait() == 0, run.err
+        assert "other open job" not in run.err
+        worker.process.send_signal(signal.SIGTERM)
+        worker.wait()

@@ -17,6 +17,7 @@ from batchq.core.permits import Asked
 from batchq.flow.advance import advance
 from batchq.store.database import Database
 from batchq.store.fleet import Beat
+from batchq.store.job_record import RUN_EMULATOR
 
 MODEL = "gemini-2.5-flash-lite"
 QUOTA = f"model:p:{MODEL}"
@@ -37,9 +38,9 @@ def worker(client: Client) -> None:
     begin_worker(client)
 
 
-def begin_worker(client: Client, *queues: str) -> None:
+def begin_worker(client: Client, *queues: str, project: str = "p") -> None:
     queues = queues or ("control", "generate")
-    client.walk.fleet.beat(Beat("one", "here", 1, 50, queues, "gevent", "1", "p"), 4_000, 300_000)
+    client.walk.fleet.beat(Beat(project, "here", 1, 50, queues, "gevent", "1", project), 4_000, 300_000)
 
 
 @pytest.fixture
@@ -198,8 +199,29 @@ def test_status_says_that_nobody_is_there_to_do_the_work(
     assert f"no live worker consumes {space}.generate: start" in batchq("status", job).out
     begin_worker(client)
     assert batchq("status", job, "--json").json["reason"] is None
+    assert client.walk.spec(job).project is None
     client.pin(job, "another")
+    assert client.walk.spec(job).project == "another", "who knew the job before goes by its new project"
     assert f"no live worker consumes {space}.generate for project another" in batchq("status", job).out
+
+
+@pytest.mark.usefixtures("limited")
+def test_the_workers_of_a_runs_emulator_are_nobody_to_a_submitted_job(
+    house: House, batchq: Terminal, client: Client
+) -> None:
+    begin_worker(client, "control", "generate", "shout", project=RUN_EMULATOR)
+    job = submit(house, batchq, 30)
+    nobody = f"no live worker consumes {house.namespace}.generate: start one with `batchq worker`"
+    assert batchq("status", job, "--json").json["reason"] == nobody
+    found = batchq("doctor", "--no-provider").out
+    assert f"no live worker consumes {house.namespace}.generate" in found
+    assert f"no live worker consumes {house.namespace}.shout" not in found, "it asks no model"
+    own = batchq("submit", "words.txt", "--operation", "shout").out.strip()
+    assert batchq("status", own, "--json").json["reason"] is None
+
+    begin_worker(client)
+    assert batchq("status", job, "--json").json["reason"] is None
+    assert "several projects" not in batchq("doctor", "--no-provider").out
 
 
 def test_watch_tells_how_the_job_stands_at_once(house: House, batchq: Terminal) -> None:
