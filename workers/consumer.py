@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from billiard.common import restart_state
 from celery import bootsteps
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer, Tasks
@@ -28,7 +29,18 @@ from workers.place import place
 
 log = logging.getLogger("batchq")
 LONGEST_PAUSE_S = 3  # between two looks for a broker that is away, or refuses
+RESTART_S = 1  # pause where the connection is lost time after time
 RESTORE_S = 1.0  # between two looks at what dead workers left unacknowledged
+
+
+class _Restarts(restart_state):
+    """Of the consumer, after each lost connection. Where there are many, stock Celery logs a traceback and waits."""
+
+    def step(self, now: float | None = None) -> None:
+        try:
+            super().step(now)
+        except self.RestartFreqExceeded:
+            time.sleep(RESTART_S)
 
 
 class GuardedConsumer(Consumer):
@@ -42,6 +54,7 @@ class GuardedConsumer(Consumer):
         alone = {"without_gossip": True, "without_mingle": True}
         options["worker_options"] = {**(options.get("worker_options") or {}), **alone}
         super().__init__(*args, **options)
+        self._restart_state = _Restarts(maxR=5, maxT=1)
         # each outage would bring Celery's advice about a setting of its next major release
         warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import signal
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ Errors = type[Exception] | Collection[type[Exception]]
 
 # A bug or a bad input: another attempt would end alike. Everything else may pass.
 FOR_GOOD = (ValueError, TypeError, LookupError, AssertionError, NotImplementedError)
+# What billiard ends a child of prefork with that was told to by a signal, in the middle of an operation too
+TOLD_TO_END = frozenset(-(256 - number) for number in signal.valid_signals())
 LONGEST = 500  # characters of an exception's text that are kept
 
 
@@ -88,6 +91,8 @@ class Own:
         except ProviderError:
             raise
         except SystemExit as exc:  # sys.exit() in the user's code must not end the worker
+            if exc.code in TOLD_TO_END:
+                raise
             raise Rejected(f"the operation called sys.exit({exc.code})", kind="SystemExit") from exc
         except Exception as exc:
             kind = Rejected if self._is_for_good(exc) else Unavailable

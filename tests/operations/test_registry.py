@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NotRequired
 
+import billiard.common
 import pytest
 from pydantic import BaseModel, PositiveInt
 from typing_extensions import TypedDict
@@ -119,6 +121,23 @@ def test_what_a_function_raises_decides_on_a_retry(
         run("fails")
     assert type(caught.value) is becomes
     assert caught.value.kind == kind
+
+
+def test_a_process_that_is_told_to_end_in_an_operation_is_no_fault_of_the_item() -> None:
+    """billiard's handler raises in the middle of whatever a child of prefork is at."""
+
+    @registry.operation("works")
+    def works(input: Any) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(billiard.common, "_should_have_exited", [False])
+            before = signal.getsignal(signal.SIGTERM)
+            try:
+                billiard.common._shutdown_cleanup(signal.SIGTERM, None)
+            finally:
+                signal.signal(signal.SIGTERM, before)
+
+    with pytest.raises(SystemExit):
+        run("works")
 
 
 def test_an_exceptions_text_is_kept_on_one_line_and_capped() -> None:
